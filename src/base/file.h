@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * file.h - reading a file by mapping it, and writing one that appears whole or not at all. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+#include <stdio.h>
+
+#include "metallm/base.h"
+
+/* A read-only mapping. bytes is never NULL, also for an empty file. */
+struct metallm__map {
+    const char *bytes;
+    size_t len;
+};
+METALLM_MUSTCHECK int metallm__map_open(struct metallm__map *out, const char *path,
+                                        metallm_error *err);
+void metallm__map_close(struct metallm__map *map); /* a cleared record is fine */
+
+/* Writes to a temporary neighbour of path; commit fsyncs and renames it, abort removes it. Until
+ * commit the old file stands. */
+struct metallm__outfile {
+    FILE *stream; /* the caller writes here */
+    char *path, *temporary;
+};
+METALLM_MUSTCHECK int metallm__outfile_open(struct metallm__outfile *out, const char *path,
+                                            metallm_error *err);
+METALLM_MUSTCHECK int metallm__outfile_commit(struct metallm__outfile *out, metallm_error *err);
+void metallm__outfile_abort(
+    struct metallm__outfile *out); /* after commit or on a cleared record: fine */
+
+#endif
