@@ -1,6 +1,188 @@
 /* SPDX-License-Identifier: Apache-2.0
- * help.c - see help.h. */
+ * help.c - help texts for a terminal; see help.h. */
 #include "cli/help.h"
+
+#include <string.h>
+
+#include "base/error.h"
+
+#define OPTION_COLUMN 27u
+
+static const char help_description[] =
+    "Without an argument it lists the verbs; with the name of one it tells what that verb does, "
+    "its options and examples.\n\n"
+    "The man pages and the shells' completions are made from the same tables.";
+
+static const char help_examples[] = "  metallm help train\n"
+                                    "  metallm help --man train | man -l -\n"
+                                    "  . <(metallm help --completion bash)";
+
+struct help_options {
+    bool is_man;
+    const char *shell;
+};
+
+static const struct cli_option help_table[] = {
+    {.name = "man",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct help_options, is_man),
+     .help = "print the man page instead"},
+    {.name = "completion",
+     .kind = CLI_STRING,
+     .offset = offsetof(struct help_options, shell),
+     .arg = "SHELL",
+     .help = "print the completion for bash, zsh or fish"},
+    {.name = NULL},
+};
+
+static int run_help(const struct cli_io *io, const void *options, const char *const *operands,
+                    size_t operand_count, metallm_error *err);
+
+const struct cli_verb cli_verb_help = {
+    .name = "help",
+    .summary = "tells what a verb does",
+    .operands = "[VERB]",
+    .description = help_description,
+    .examples = help_examples,
+    .options_size = sizeof(struct help_options),
+    .tables = {help_table},
+    .operands_min = 0,
+    .operands_max = 1,
+    .run = run_help,
+};
+
+const struct cli_verb *cli_find_verb(const char *name)
+{
+    for (size_t i = 0; cli_verbs[i] != NULL; i++)
+        if (strcmp(cli_verbs[i]->name, name) == 0)
+            return cli_verbs[i];
+    return strcmp(name, cli_verb_help.name) == 0 ? &cli_verb_help : NULL;
+}
+
+#define NAME_MAX_BYTES 24u
+
+/* Levenshtein's distance; names longer than NAME_MAX_BYTES are far from everything. */
+static unsigned distance(const char *a, const char *b)
+{
+    size_t la = strlen(a), lb = strlen(b);
+    if (la > NAME_MAX_BYTES || lb > NAME_MAX_BYTES)
+        return NAME_MAX_BYTES;
+    unsigned row[NAME_MAX_BYTES + 1];
+    for (unsigned j = 0; j <= lb; j++)
+        row[j] = j;
+    for (unsigned i = 1; i <= la; i++) {
+        unsigned diagonal = row[0];
+        row[0] = i;
+        for (unsigned j = 1; j <= lb; j++) {
+            unsigned cost = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < cost)
+                cost = row[j] + 1;
+            if (row[j - 1] + 1 < cost)
+                cost = row[j - 1] + 1;
+            row[j] = cost;
+        }
+    }
+    return row[lb];
+}
+
+int cli_unknown_verb(const char *name, metallm_error *err)
+{
+    const char *best = NULL;
+    unsigned nearest = 3;
+    for (size_t i = 0; cli_verbs[i] != NULL; i++) {
+        unsigned d = distance(name, cli_verbs[i]->name);
+        if (d < nearest) {
+            nearest = d;
+            best = cli_verbs[i]->name;
+        }
+    }
+    if (best != NULL)
+        return metallm__error_set(err, CLI_EUSAGE, "no verb '%.60s': is '%s' meant?", name, best);
+    return metallm__error_set(err, CLI_EUSAGE, "no verb '%.60s' (see 'metallm help')", name);
+}
+
+void cli_wrap(FILE *out, const char *text, size_t len, unsigned indent, unsigned column)
+{
+    size_t i = 0;
+    while (i < len) {
+        while (i < len && (text[i] == ' ' || text[i] == '\n'))
+            i++;
+        size_t start = i;
+        while (i < len && text[i] != ' ' && text[i] != '\n')
+            i++;
+        if (i == start)
+            break;
+        size_t word = i - start;
+        if (column > indent && column + 1 + word > CLI_HELP_COLUMNS) {
+            fputc('\n', out);
+            column = 0;
+        } else if (column > indent) {
+            fputc(' ', out);
+            column++;
+        }
+        for (; column < indent; column++)
+            fputc(' ', out);
+        fprintf(out, "%.*s", (int)word, text + start);
+        column += (unsigned)word;
+    }
+    fputc('\n', out);
+}
+
+/* Paragraphs are filled, lines that begin with a blank stay. */
+static void print_text(FILE *out, const char *text)
+{
+    while (*text != '\0') {
+        const char *end = text;
+        if (*text == ' ' || *text == '\n') {
+            end += strcspn(text, "\n");
+            fprintf(out, "%.*s\n", (int)(end - text), text);
+            text = *end == '\n' ? end + 1 : end;
+            continue;
+        }
+        do {
+            end += strcspn(end, "\n");
+            end += *end == '\n';
+        } while (*end != '\0' && *end != '\n' && *end != ' ');
+        cli_wrap(out, text, (size_t)(end - text), 0, 0);
+        text = end;
+    }
+}
+
+const char *cli_option_note(const struct cli_option *o, char *text, size_t size)
+{
+    bool is_ranged = (o->kind == CLI_REAL || o->kind == CLI_COUNT) && (o->low != 0 || o->high != 0);
+    text[0] = '\0';
+    if (is_ranged && o->fallback != NULL)
+        snprintf(text, size, " (%g to %g; default %s)", o->low, o->high, o->fallback);
+    else if (is_ranged)
+        snprintf(text, size, " (%g to %g)", o->low, o->high);
+    else if (o->fallback != NULL)
+        snprintf(text, size, " (default %s)", o->fallback);
+    else if (o->kind == CLI_LIST)
+        snprintf(text, size, " (may be given several times)");
+    return text;
+}
+
+static void print_option(FILE *out, const struct cli_option *o)
+{
+    char note[160], help[1024];
+    unsigned column;
+    if (o->letter != 0)
+        column = (unsigned)fprintf(out, "  -%c, --%s", o->letter, o->name);
+    else
+        column = (unsigned)fprintf(out, "      --%s", o->name);
+    if (o->arg != NULL)
+        column += (unsigned)fprintf(out, " %s", o->arg);
+    if (column + 2 > OPTION_COLUMN) {
+        fputc('\n', out);
+        column = 0;
+    }
+    for (; column < OPTION_COLUMN; column++)
+        fputc(' ', out);
+    snprintf(help, sizeof help, "%s%s", o->help, cli_option_note(o, note, sizeof note));
+    cli_wrap(out, help, strlen(help), OPTION_COLUMN, OPTION_COLUMN);
+}
 
 void cli_help_overview(FILE *out)
 {
@@ -8,31 +190,42 @@ void cli_help_overview(FILE *out)
             "metallm sends each query to the LLM that serves it best at the price you will pay.\n\n"
             "usage: metallm VERB [options] [files]\n\n");
     for (size_t i = 0; cli_verbs[i] != NULL; i++)
-        fprintf(out, "  %-12s %s\n", cli_verbs[i]->name, cli_verbs[i]->summary);
-    fprintf(out, "\n'metallm help VERB' tells more of one.\n");
-}
-
-static void print_option(FILE *out, const struct cli_option *o)
-{
-    char left[64];
-    snprintf(left, sizeof left, "%c%c%c --%s%s%s", o->letter != 0 ? '-' : ' ',
-             o->letter != 0 ? o->letter : ' ', o->letter != 0 ? ',' : ' ', o->name,
-             o->arg != NULL ? " " : "", o->arg != NULL ? o->arg : "");
-    fprintf(out, "  %-28s %s", left, o->help);
-    if (o->fallback != NULL)
-        fprintf(out, " [default: %s]", o->fallback);
-    fprintf(out, "\n");
+        fprintf(out, "  %-10s %s\n", cli_verbs[i]->name, cli_verbs[i]->summary);
+    fprintf(out,
+            "  %-10s %s\n\n"
+            "'metallm help VERB' tells more of one, 'metallm --version' the version.\n",
+            cli_verb_help.name, cli_verb_help.summary);
 }
 
 void cli_help_verb(FILE *out, const struct cli_verb *verb)
 {
-    fprintf(out, "metallm %s: %s\n\nusage: metallm %s [options] %s\n\n%s\n", verb->name,
-            verb->summary, verb->name, verb->operands, verb->description);
+    fprintf(out, "metallm %s: %s\n\nusage: metallm %s [options]%s%s\n\n", verb->name, verb->summary,
+            verb->name, verb->operands[0] != '\0' ? " " : "", verb->operands);
+    print_text(out, verb->description);
     for (size_t t = 0; t < CLI_TABLES_MAX && verb->tables[t] != NULL; t++) {
-        fprintf(out, t == 0 ? "\noptions:\n" : "");
+        if (t == 0)
+            fprintf(out, "\noptions:\n");
         for (const struct cli_option *o = verb->tables[t]; o->name != NULL; o++)
             print_option(out, o);
     }
     if (verb->examples != NULL)
         fprintf(out, "\nexamples:\n%s\n", verb->examples);
+}
+
+static int run_help(const struct cli_io *io, const void *options, const char *const *operands,
+                    size_t operand_count, metallm_error *err)
+{
+    const struct help_options *o = options;
+    if (o->shell != NULL)
+        return cli_completion(io->out, o->shell, err);
+    const struct cli_verb *verb = operand_count > 0 ? cli_find_verb(operands[0]) : NULL;
+    if (operand_count > 0 && verb == NULL)
+        return cli_unknown_verb(operands[0], err);
+    if (o->is_man)
+        cli_man_page(io->out, verb);
+    else if (verb != NULL)
+        cli_help_verb(io->out, verb);
+    else
+        cli_help_overview(io->out);
+    return METALLM_OK;
 }

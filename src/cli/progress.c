@@ -4,22 +4,31 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t stop_asked;
+#define DRAW_EVERY_S 0.1
+#define BAR_COLUMNS  24u
+
+static volatile sig_atomic_t stop_signal;
 
 static void ask_to_stop(int signal_number)
 {
-    (void)signal_number;
-    stop_asked = 1;
+    stop_signal = signal_number;
 }
 
 void cli_progress_catch_signals(void)
 {
+    /* Not SA_RESTART: a read that waits for input ends. A second Ctrl-C ends the tool at once. */
     struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = (int)SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL); /* a second Ctrl-C ends the tool at once */
+    sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+int cli_progress_stop_signal(void)
+{
+    return stop_signal;
 }
 
 static double now_s(void)
@@ -39,37 +48,71 @@ void cli_progress_end(struct cli_progress *p)
     if (p->is_shown && p->drawn > 0)
         fprintf(p->err, "\r\033[K");
     p->drawn = 0;
-    p->what = NULL;
+    p->what[0] = '\0';
 }
 
-static void draw(const struct cli_progress *p, uint64_t done, uint64_t total, double elapsed_s)
+static unsigned columns_of(FILE *terminal)
 {
+    struct winsize size = {0};
+    if (ioctl(fileno(terminal), TIOCGWINSZ, &size) != 0 || size.ws_col < 20)
+        return 80;
+    return size.ws_col;
+}
+
+static void format_seconds(char *text, size_t size, double s)
+{
+    if (s < 100)
+        snprintf(text, size, "%.0f s", s);
+    else if (s < 6000)
+        snprintf(text, size, "%.0f min", s / 60);
+    else
+        snprintf(text, size, "%.1f h", s / 3600);
+}
+
+void cli_progress_line(char *text, size_t size, unsigned columns, const char *what, uint64_t done,
+                       uint64_t total, double elapsed_s)
+{
+    char bar[BAR_COLUMNS + 1], line[256], left[32];
     double rate = elapsed_s > 0 ? (double)done / elapsed_s : 0;
-    fprintf(p->err, "\r\033[K%s: %llu", p->what, (unsigned long long)done);
-    if (total > 0)
-        fprintf(p->err, "/%llu (%.0f %%)", (unsigned long long)total,
-                100.0 * (double)done / (double)total);
-    fprintf(p->err, ", %.0f/s", rate);
-    if (total > done && rate > 0)
-        fprintf(p->err, ", %.0f s left", (double)(total - done) / rate);
-    fflush(p->err);
+    if (total == 0) {
+        snprintf(line, sizeof line, "%s: %llu, %.*f/s", what, (unsigned long long)done,
+                 rate < 10 ? 1 : 0, rate);
+    } else {
+        double share = done < total ? (double)done / (double)total : 1;
+        unsigned full = (unsigned)(share * BAR_COLUMNS);
+        memset(bar, '-', BAR_COLUMNS);
+        memset(bar, '#', full);
+        bar[BAR_COLUMNS] = '\0';
+        format_seconds(left, sizeof left, rate > 0 ? (double)(total - done) / rate : 0);
+        bool is_running = done < total && rate > 0;
+        snprintf(line, sizeof line, "%s [%s] %.0f %% %llu/%llu, %.*f/s%s%s%s", what, bar,
+                 100 * share, (unsigned long long)done, (unsigned long long)total,
+                 rate < 10 ? 1 : 0, rate, is_running ? ", " : "", is_running ? left : "",
+                 is_running ? " left" : "");
+    }
+    size_t room = columns > 0 && columns < size ? columns : size;
+    snprintf(text, room, "%s", line); /* one column stays free: the cursor's */
 }
 
 int cli_progress_step(void *payload, const char *what, uint64_t done, uint64_t total)
 {
     struct cli_progress *p = payload;
-    if (stop_asked)
+    if (stop_signal != 0)
         return 1;
     if (!p->is_shown)
         return 0;
     double now = now_s();
-    if (p->what == NULL || strcmp(p->what, what) != 0) {
-        p->what = what;
+    if (strncmp(p->what, what, sizeof p->what - 1) != 0) {
+        snprintf(p->what, sizeof p->what, "%s", what);
         p->started = now;
     }
-    if (now - p->drawn >= 0.1) {
+    if (now - p->drawn >= DRAW_EVERY_S) {
+        char line[256];
         p->drawn = now;
-        draw(p, done, total, now - p->started);
+        cli_progress_line(line, sizeof line, columns_of(p->err), p->what, done, total,
+                          now - p->started);
+        fprintf(p->err, "\r%s\033[K", line);
+        fflush(p->err);
     }
     return 0;
 }
