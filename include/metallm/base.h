@@ -22,7 +22,9 @@ enum metallm_status {
     METALLM_EMISMATCH = -6, /* two parts do not fit: encoder, precision, dimension, models */
     METALLM_ELIMIT = -7,    /* a stated limit would be passed */
     METALLM_ENUMERIC = -8,  /* a factorisation or iteration failed */
-    METALLM_ECANCELED = -9, /* a progress callback asked to stop */
+    METALLM_ECANCELED = -9, /* a progress callback asked to stop, or the service shut down */
+    METALLM_EBUSY = -10,    /* a queue is full: try again later */
+    METALLM_ETIMEOUT = -11, /* a deadline has passed */
 };
 
 #define METALLM_ERROR_BYTES 240u

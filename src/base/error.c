@@ -75,6 +75,10 @@ const char *metallm_status_name(int status)
         return "numerical failure";
     case METALLM_ECANCELED:
         return "cancelled";
+    case METALLM_EBUSY:
+        return "queue full";
+    case METALLM_ETIMEOUT:
+        return "deadline passed";
     default:
         return "unknown status";
     }
