@@ -266,7 +266,8 @@ static void finish_batch(struct worker *w, size_t count)
             j->waiters = r->next;
             if (w->status[i] == METALLM_OK)
                 memcpy(r->asked.out, w->values + i * s->work.dim, s->work.dim * sizeof(float));
-            settle(s, &answers, r, w->status[i], &w->errs[i]);
+            settle(s, &answers, r, w->status[i],
+                   w->status[i] == METALLM_OK ? &no_error : &w->errs[i]);
         }
         table_remove(s, j);
     }
