@@ -12,12 +12,27 @@
 
 typedef struct metallm_encoder metallm_encoder;
 
+/* "remote": an OpenAI-compatible /v1/embeddings endpoint. A field that is NULL is taken from the
+ * environment variable named beside it. The key is never part of a message. */
+typedef struct metallm_remote_options {
+    const char *url;      /* "https://host/v1"; options.path; METALLM_EMBEDDINGS_URL */
+    const char *model;    /* what follows "remote:" in options.name; METALLM_EMBEDDINGS_MODEL */
+    const char *key;      /* METALLM_EMBEDDINGS_KEY; none: no Authorization header */
+    const char *key_file; /* its first line; METALLM_EMBEDDINGS_KEY_FILE */
+    uint32_t timeout_ms;  /* of one attempt, from connect to last byte; 0: 30,000 */
+    uint32_t attempts;    /* of a batch that meets 429, 5xx or a broken connection; 0: 4 */
+    uint32_t backoff_ms;  /* before the second attempt, then doubled, with jitter; 0: 250 */
+    uint32_t batch;       /* texts in one request, at most 2048; 0: 64 */
+    uint32_t text_bytes;  /* a longer text is cut at a character; 0: 16,384 */
+} metallm_remote_options;
+
 typedef struct metallm_encoder_options {
     const char *name; /* "minilm", "hash", ...; NULL or "auto": minilm */
     const char *path; /* folder of the weights; NULL: the cache folder's */
     const char
         *precision;   /* "fp32", "bf16", "int8"; NULL or "auto": fastest that is accurate here */
     uint32_t threads; /* for one batch; 0: 1 */
+    const metallm_remote_options *remote; /* NULL: all from name, path and the environment */
 } metallm_encoder_options;
 
 /* How a feature vector is laid out: head | tail | text, floats. Custom vectors: head alone. */
