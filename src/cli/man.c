@@ -32,10 +32,10 @@ static void upper(FILE *out, const char *text)
         fputc(toupper((unsigned char)*text), out);
 }
 
-/* Paragraphs become .PP, lines that begin with a blank an unfilled block. */
+/* Paragraphs after the first become .PP, lines that begin with a blank an unfilled block. */
 static void paragraphs(FILE *out, const char *text)
 {
-    bool is_kept = false, begins = true;
+    bool is_kept = false, begins = false, is_first = true;
     while (*text != '\0') {
         size_t len = strcspn(text, "\n");
         bool keep = *text == ' ';
@@ -46,9 +46,9 @@ static void paragraphs(FILE *out, const char *text)
         if (len == 0) {
             begins = true;
         } else {
-            if (begins || (keep && !is_kept))
+            if (!is_first && (begins || (keep && !is_kept)))
                 fputs(".PP\n", out);
-            begins = false;
+            begins = is_first = false;
             if (keep && !is_kept)
                 fputs(".EX\n", out);
             is_kept = keep;
