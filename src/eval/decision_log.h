@@ -42,6 +42,8 @@ struct metallm__log_decision {
     struct metallm__log_outcome outcome;
 };
 
+/* A text as a JSON string. */
+void metallm__log_print_string(struct metallm__buf *out, const char *text);
 /* Appends the line of d, its newline with it. name(payload, model) gives a model's name. */
 void metallm__log_print(struct metallm__buf *out, const struct metallm__log_decision *d,
                         const char *(*name)(const void *payload, uint32_t model),

@@ -5,7 +5,7 @@
 
 #include "eval/decision_log.h"
 
-static void print_string(struct metallm__buf *b, const char *text)
+void metallm__log_print_string(struct metallm__buf *b, const char *text)
 {
     metallm__buf_puts(b, "\"");
     const char *from = text;
@@ -37,7 +37,7 @@ static void print_estimate(struct metallm__buf *b, const struct metallm__log_est
                            const char *name)
 {
     metallm__buf_puts(b, "{\"model\":");
-    print_string(b, name);
+    metallm__log_print_string(b, name);
     print_number(b, ",", "quality", e->quality);
     print_number(b, ",", "quality_sd", e->quality_sd);
     print_number(b, ",", "cost_usd", e->cost_usd);
@@ -72,17 +72,17 @@ void metallm__log_print(struct metallm__buf *out, const struct metallm__log_deci
                         const void *payload)
 {
     metallm__buf_puts(out, "{\"id\":");
-    print_string(out, d->id);
+    metallm__log_print_string(out, d->id);
     metallm__buf_printf(out, ",\"time\":%.15g,\"model\":", d->time);
-    print_string(out, name(payload, d->estimates[d->chosen].model));
+    metallm__log_print_string(out, name(payload, d->estimates[d->chosen].model));
     metallm__buf_printf(out, ",\"propensity\":%.9g", d->propensity);
     if (d->policy != NULL) {
         metallm__buf_puts(out, ",\"policy\":");
-        print_string(out, d->policy);
+        metallm__log_print_string(out, d->policy);
     }
     if (d->policy_version != NULL) {
         metallm__buf_puts(out, ",\"policy_version\":");
-        print_string(out, d->policy_version);
+        metallm__log_print_string(out, d->policy_version);
     }
     print_constraints(out, d);
     print_number(out, ",", "cost_scale_usd", d->cost_scale_usd);
@@ -100,7 +100,7 @@ void metallm__log_print_outcome(struct metallm__buf *out, const char *id,
                                 const struct metallm__log_outcome *o)
 {
     metallm__buf_puts(out, "{\"id\":");
-    print_string(out, id);
+    metallm__log_print_string(out, id);
     print_outcome(out, o);
     metallm__buf_puts(out, "}\n");
 }
