@@ -58,10 +58,11 @@ METALLM_API METALLM_MUSTCHECK int metallm_outcomes_set(metallm_outcomes *o, size
 
 /* Reading benchmark files. The formats are described in docs/formats.md. */
 typedef struct metallm_read_options {
-    const char *format; /* NULL: told from the bytes; else one of metallm_format_name() */
-    const char *task;   /* NULL: from the row, else from the file's name */
-    const char *split;  /* NULL: from the row */
-    const char *prices; /* path of a price file; NULL: none */
+    const char *format;    /* NULL: told from the bytes; else one of metallm_format_name() */
+    const char *task;      /* NULL: from the row, else from the file's name */
+    const char *split;     /* NULL: from the row */
+    const char *prices;    /* path of a price file; NULL: none */
+    const char *prices_on; /* the day whose prices hold, "YYYY-MM-DD"; NULL: today */
     int is_strict; /* 1: the first bad cell or row fails the call; 0: counted, named, skipped */
     /* Told of each problem as "FILE:LINE: what is wrong with 'VALUE'"; may be NULL. */
     void (*problem)(void *payload, const char *message);
@@ -70,7 +71,13 @@ typedef struct metallm_read_options {
 } metallm_read_options;
 
 typedef struct metallm_read_report {
-    size_t files, rows, rows_skipped, cells_missing, cells_bad, duplicates;
+    size_t files;         /* read */
+    size_t files_unknown; /* met in a folder, of no known format: told and passed over */
+    size_t rows;          /* met, whatever became of them */
+    size_t rows_skipped;  /* told and left out, for what stands in them */
+    size_t cells_missing; /* scores that the file leaves empty */
+    size_t cells_bad;     /* values told and left unknown */
+    size_t duplicates;    /* rows told and left out: there already */
 } metallm_read_report;
 
 METALLM_API const char *metallm_format_name(size_t i); /* NULL after the last */

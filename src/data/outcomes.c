@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "data/index.h"
+#include "data/table.h"
 
 #define CHUNK_BYTES ((size_t)1 << 20)
 
@@ -42,6 +44,7 @@ struct metallm_outcomes {
     struct model *models;
     size_t model_cap;
     uint32_t model_count;
+    struct metallm__index index; /* queries by key: data/table.h */
 };
 
 metallm_outcome metallm_outcome_unknown(void)
@@ -67,6 +70,7 @@ void metallm_outcomes_free(metallm_outcomes *o)
         for (int f = 0; f < FIELD_COUNT; f++)
             metallm__free(o->models[m].columns[f].values);
     }
+    metallm__index_fini(&o->index);
     metallm__free(o->models);
     metallm__free(o->queries);
     for (struct chunk *c = o->chunks, *next; c != NULL; c = next) {
@@ -264,5 +268,42 @@ int metallm_outcomes_set(metallm_outcomes *o, size_t query, uint32_t model,
     for (int f = 0; f < FIELD_COUNT; f++)
         if (query < columns[f].len)
             columns[f].values[query] = values[f];
+    return METALLM_OK;
+}
+
+bool metallm__outcome_is_unknown(const metallm_outcome *cell)
+{
+    return isnan(cell->score) && isnan(cell->cost_usd) && isnan(cell->latency_ms) &&
+           isnan(cell->input_tokens) && isnan(cell->output_tokens);
+}
+
+static uint64_t key_hash(const struct metallm__query_key *key)
+{
+    uint64_t hash = metallm__hash_bytes(key->task, strlen(key->task), 1);
+    hash = metallm__hash_bytes(key->split, strlen(key->split), hash);
+    hash = metallm__hash_bytes(key->id, strlen(key->id), hash);
+    return key->prompt == NULL ? hash : metallm__hash_bytes(key->prompt, strlen(key->prompt), hash);
+}
+
+size_t metallm__outcomes_find_query(const metallm_outcomes *o, const struct metallm__query_key *key)
+{
+    uint64_t hash = key_hash(key);
+    size_t cursor = SIZE_MAX, row;
+    while ((row = metallm__index_find(&o->index, hash, &cursor)) != SIZE_MAX) {
+        const metallm_query *q = &o->queries[row];
+        /* A query without an id of its source bears one made up from file and line. */
+        if (strcmp(q->task, key->task) == 0 && strcmp(q->split, key->split) == 0 &&
+            (key->id[0] == '\0' || strcmp(q->id, key->id) == 0) &&
+            (key->prompt == NULL || strcmp(q->prompt, key->prompt) == 0))
+            return row;
+    }
+    return SIZE_MAX;
+}
+
+int metallm__outcomes_index_query(metallm_outcomes *o, const struct metallm__query_key *key,
+                                  size_t query, metallm_error *err)
+{
+    if (metallm__index_add(&o->index, key_hash(key), query) != 0)
+        return metallm__error_nomem(err, "an index of queries");
     return METALLM_OK;
 }
