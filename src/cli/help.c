@@ -184,17 +184,21 @@ static void print_option(FILE *out, const struct cli_option *o)
     cli_wrap(out, help, strlen(help), OPTION_COLUMN, OPTION_COLUMN);
 }
 
+static void print_summary(FILE *out, const struct cli_verb *verb)
+{
+    fprintf(out, "  %-10s ", verb->name);
+    cli_wrap(out, verb->summary, strlen(verb->summary), 13, 13);
+}
+
 void cli_help_overview(FILE *out)
 {
     fprintf(out,
             "metallm sends each query to the LLM that serves it best at the price you will pay.\n\n"
             "usage: metallm VERB [options] [files]\n\n");
     for (size_t i = 0; cli_verbs[i] != NULL; i++)
-        fprintf(out, "  %-10s %s\n", cli_verbs[i]->name, cli_verbs[i]->summary);
-    fprintf(out,
-            "  %-10s %s\n\n"
-            "'metallm help VERB' tells more of one, 'metallm --version' the version.\n",
-            cli_verb_help.name, cli_verb_help.summary);
+        print_summary(out, cli_verbs[i]);
+    print_summary(out, &cli_verb_help);
+    fprintf(out, "\n'metallm help VERB' tells more of one, 'metallm --version' the version.\n");
 }
 
 void cli_help_verb(FILE *out, const struct cli_verb *verb)

@@ -143,7 +143,7 @@ static void every_verb_is_described_and_its_defaults_parse(void **state)
     (void)state;
     for (size_t i = 0; cli_verbs[i] != NULL; i++) {
         const struct cli_verb *v = cli_verbs[i];
-        if (strlen(v->summary) > 66 || v->description[0] == '\0' || v->run == NULL)
+        if (strlen(v->summary) > 100 || v->description[0] == '\0' || v->run == NULL)
             fail_msg("metallm %s: its summary or description is not sound", v->name);
         for (size_t t = 0; t < CLI_TABLES_MAX && v->tables[t] != NULL; t++)
             for (const struct cli_option *o = v->tables[t]; o->name != NULL; o++)
