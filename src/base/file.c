@@ -120,3 +120,27 @@ void metallm__outfile_abort(struct metallm__outfile *out)
     metallm__free(out->path);
     *out = (struct metallm__outfile){0};
 }
+
+static const char *variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+int metallm__cache_path(char **out, const char *name, metallm_error *err)
+{
+    const char *own = variable("METALLM_CACHE"), *caches = variable("XDG_CACHE_HOME");
+    const char *home = variable("HOME");
+    if (own == NULL && caches == NULL && home == NULL)
+        return metallm__error_set(err, METALLM_ENOTFOUND,
+                                  "no cache folder: set METALLM_CACHE (HOME is not set either)");
+    const char *base = own != NULL ? own : caches != NULL ? caches : home;
+    const char *middle = own != NULL ? "" : caches != NULL ? "/metallm" : "/.cache/metallm";
+    size_t size = strlen(base) + strlen(middle) + strlen(name) + 2;
+    char *path = metallm__alloc(size, 1);
+    if (path == NULL)
+        return metallm__error_nomem(err, "a file name");
+    snprintf(path, size, "%s%s/%s", base, middle, name);
+    *out = path;
+    return METALLM_OK;
+}

@@ -27,4 +27,9 @@ METALLM_MUSTCHECK int metallm__outfile_commit(struct metallm__outfile *out, meta
 void metallm__outfile_abort(
     struct metallm__outfile *out); /* after commit or on a cleared record: fine */
 
+/* The path of name in the cache folder: $METALLM_CACHE, else $XDG_CACHE_HOME/metallm, else
+ * ~/.cache/metallm (scripts/cache-dir says the same). The caller frees *out. METALLM_ENOTFOUND:
+ * none of the three is known. */
+METALLM_MUSTCHECK int metallm__cache_path(char **out, const char *name, metallm_error *err);
+
 #endif

@@ -153,6 +153,42 @@ static void sizes_that_overflow_are_refused(void **state)
     assert_null(metallm__alloc_aligned(SIZE_MAX - 8, 1));
 }
 
+static int cache_path_once(void *payload)
+{
+    char *path = NULL;
+    int rc = metallm__cache_path(&path, "a/b", NULL);
+    if (rc == METALLM_OK)
+        assert_string_equal(path, payload);
+    metallm__free(path);
+    return rc;
+}
+
+static void the_cache_folder_is_the_one_the_scripts_use(void **state)
+{
+    (void)state;
+    const char *names[3] = {"METALLM_CACHE", "XDG_CACHE_HOME", "HOME"};
+    char *before[3];
+    for (int i = 0; i < 3; i++) {
+        const char *value = getenv(names[i]);
+        before[i] = value != NULL ? metallm__strdup(value) : NULL;
+        unsetenv(names[i]);
+    }
+    assert_int_equal(cache_path_once(NULL), METALLM_ENOTFOUND);
+    setenv("HOME", "/h", 1);
+    assert_int_equal(cache_path_once((void *)(uintptr_t) "/h/.cache/metallm/a/b"),
+                     METALLM_OK);
+    setenv("XDG_CACHE_HOME", "/var/caches", 1);
+    assert_int_equal(cache_path_once((void *)(uintptr_t) "/var/caches/metallm/a/b"), METALLM_OK);
+    setenv("METALLM_CACHE", "/mine", 1);
+    assert_true(fail_alloc_sweep(cache_path_once, (void *)(uintptr_t) "/mine/a/b") == 1);
+    for (int i = 0; i < 3; i++) {
+        unsetenv(names[i]);
+        if (before[i] != NULL)
+            setenv(names[i], before[i], 1);
+        metallm__free(before[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +201,7 @@ int main(void)
         cmocka_unit_test(full_disk_is_an_error_not_a_short_file),
         cmocka_unit_test(missing_file_is_named),
         cmocka_unit_test(sizes_that_overflow_are_refused),
+        cmocka_unit_test(the_cache_folder_is_the_one_the_scripts_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
