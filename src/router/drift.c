@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * drift.c - see drift.h. */
+#include "router/drift.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Shares of the wealth that is put at risk: small ones find small changes, great ones great. */
+static const double bets[METALLM__DRIFT_BETS] = {0.1, 0.25, 0.5, 0.9};
+
+struct metallm__drift_options metallm__drift_defaults(void)
+{
+    return (struct metallm__drift_options){
+        .patience = 10000, .slack = 0.03, .quiet_sd = 0, .watch_sd = 0.02, .watch_uses = 100};
+}
+
+static void rearm(struct metallm__drift *d)
+{
+    memset(d->drop, 0, sizeof d->drop);
+    memset(d->rise, 0, sizeof d->rise);
+}
+
+void metallm__drift_init(struct metallm__drift *d, double level, double sd, uint64_t now)
+{
+    *d = (struct metallm__drift){.level = level, .variance = sd * sd, .noise = 0.02, .at = now};
+    rearm(d);
+}
+
+double metallm__drift_variance(const struct metallm__drift *d,
+                               const struct metallm__drift_options *o, uint64_t now)
+{
+    const double sd = d->watch > 0 ? o->watch_sd : o->quiet_sd;
+    const double v = d->variance + (double)(now - d->at) * sd * sd;
+    return v < 0.25 ? v : 0.25; /* a level within -1..1 is never less known than that */
+}
+
+void metallm__drift_watch(struct metallm__drift *d, const struct metallm__drift_options *o)
+{
+    d->watch = o->watch_uses;
+}
+
+/* One side's bets. Returns the mean wealth; *best is the bet that won most. */
+static double bet(struct metallm__drift_bet *b, double gain, double least, double error,
+                  const struct metallm__drift_bet **best)
+{
+    double sum = 0;
+    *best = &b[0];
+    for (int i = 0; i < METALLM__DRIFT_BETS; i++) {
+        if (b[i].wealth <= 1)
+            b[i] = (struct metallm__drift_bet){.wealth = 1};
+        b[i].wealth *= 1 + bets[i] * gain / least;
+        b[i].sum += error;
+        b[i].count++;
+        sum += b[i].wealth;
+        if (b[i].wealth > (*best)->wealth)
+            *best = &b[i];
+    }
+    return sum / METALLM__DRIFT_BETS;
+}
+
+static void filter(struct metallm__drift *d, const struct metallm__drift_options *o, uint64_t now,
+                   double error)
+{
+    const double v = metallm__drift_variance(d, o, now), gain = v / (v + d->noise);
+    d->level += gain * error;
+    d->variance = (1 - gain) * v;
+    d->noise += 0.02 * (error * error - d->noise);
+    d->noise = fmax(d->noise, 1e-4);
+    d->at = now;
+    if (d->watch > 0)
+        d->watch--;
+}
+
+enum metallm__drift_change metallm__drift_observe(struct metallm__drift *d,
+                                                  const struct metallm__drift_options *o,
+                                                  uint64_t now, double predicted, double seen)
+{
+    const double p = fmin(fmax(predicted, 0), 1), error = seen - p;
+    const struct metallm__drift_bet *best_drop, *best_rise;
+    const double drop = bet(d->drop, -error - o->slack, 1 - p + o->slack, error, &best_drop);
+    const double rise = bet(d->rise, error - o->slack, p + o->slack, error, &best_rise);
+    const double limit = 2 * o->patience;
+    if (drop < limit && rise < limit) {
+        filter(d, o, now, seen - predicted);
+        return METALLM__DRIFT_NONE;
+    }
+    const struct metallm__drift_bet *b = drop >= limit ? best_drop : best_rise;
+    d->level += b->sum / b->count;
+    d->variance = d->noise / b->count;
+    d->at = now;
+    d->changes++;
+    rearm(d);
+    metallm__drift_watch(d, o);
+    return drop >= limit ? METALLM__DRIFT_DROP : METALLM__DRIFT_RISE;
+}
