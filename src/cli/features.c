@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "cli/inputs.h"
 #include "data/index.h"
+#include "store/store.h"
 
 #define BATCH_TEXTS 256u
 
@@ -109,73 +110,131 @@ static int plan_init(struct plan *p, const metallm_outcomes *o, metallm_error *e
     return metallm__error_nomem(err, "a plan of encoding");
 }
 
-/* Encodes the next texts of the plan into their rows. scratch: BATCH_TEXTS x dim. */
-static int encode_batch(metallm_encoder *encoder, const metallm_outcomes *o, const size_t *queries,
-                        size_t count, float *scratch, float *values, size_t dim, metallm_error *err)
+/* Where vectors are made: an encoder, and a store of those made before (NULL: none). */
+struct maker {
+    const struct cli_io *io;
+    metallm_encoder *encoder;
+    struct metallm__store *store;
+    char kind[METALLM_ENCODER_ID_BYTES + 40]; /* what the store calls such vectors */
+    size_t dim;
+    float *scratch; /* BATCH_TEXTS x dim */
+};
+
+/* Encodes those texts of the batch that are not found; rows move within the batch. */
+static int encode_missing(struct maker *k, const struct metallm__store_vectors *batch,
+                          metallm_error *err)
+{
+    const char *texts[BATCH_TEXTS];
+    size_t lens[BATCH_TEXTS], missing = 0;
+    for (size_t i = 0; i < batch->count; i++)
+        if (!batch->found[i]) {
+            texts[missing] = batch->texts[i];
+            lens[missing++] = batch->lens[i];
+        }
+    if (missing == 0)
+        return METALLM_OK;
+    int rc = metallm_encoder_features(k->encoder, texts, lens, missing, k->scratch, NULL, err);
+    for (size_t i = 0, from = 0; rc == METALLM_OK && i < batch->count; i++)
+        if (!batch->found[i])
+            memcpy(batch->rows + i * k->dim, k->scratch + from++ * k->dim, k->dim * sizeof(float));
+    if (rc == METALLM_OK && k->store != NULL)
+        rc = metallm__store_vectors_put(k->store, batch, err);
+    return rc;
+}
+
+/* The vectors of the next distinct prompts of the plan, into their rows of values. rows:
+ * BATCH_TEXTS x dim. */
+static int make_batch(struct maker *k, const metallm_outcomes *o, const size_t *queries,
+                      size_t count, float *rows, float *values, metallm_error *err)
 {
     const char *texts[BATCH_TEXTS];
     size_t lens[BATCH_TEXTS];
+    uint8_t found[BATCH_TEXTS] = {0};
     for (size_t i = 0; i < count; i++) {
         texts[i] = metallm_outcomes_query(o, queries[i]).prompt;
         lens[i] = strlen(texts[i]);
     }
-    int rc = metallm_encoder_features(encoder, texts, lens, count, scratch, NULL, err);
+    const struct metallm__store_vectors batch = {.kind = k->kind,
+                                                 .texts = texts,
+                                                 .lens = lens,
+                                                 .count = count,
+                                                 .rows = rows,
+                                                 .dim = (uint32_t)k->dim,
+                                                 .found = found};
+    int rc = k->store != NULL ? metallm__store_vectors_get(k->store, &batch, err) : METALLM_OK;
+    if (rc == METALLM_OK)
+        rc = encode_missing(k, &batch, err);
     for (size_t i = 0; rc == METALLM_OK && i < count; i++)
-        memcpy(values + queries[i] * dim, scratch + i * dim, dim * sizeof *values);
+        memcpy(values + queries[i] * k->dim, rows + i * k->dim, k->dim * sizeof *values);
     return rc;
 }
 
-static int encode(const struct cli_io *io, metallm_encoder *encoder, const metallm_outcomes *o,
-                  const struct plan *p, float *values, size_t dim, metallm_error *err)
+static int make_all(struct maker *k, const metallm_outcomes *o, const struct plan *p, float *values,
+                    metallm_error *err)
 {
-    float *scratch = metallm__alloc(BATCH_TEXTS * dim, sizeof *scratch);
-    if (scratch == NULL)
-        return metallm__error_nomem(err, "vectors");
-    int rc = METALLM_OK;
+    const metallm_progress *progress = &k->io->progress;
+    float *rows = metallm__alloc(BATCH_TEXTS * k->dim, sizeof *rows);
+    k->scratch = metallm__alloc(BATCH_TEXTS * k->dim, sizeof *k->scratch);
+    int rc = rows != NULL && k->scratch != NULL ? METALLM_OK : metallm__error_nomem(err, "vectors");
     for (size_t i = 0; rc == METALLM_OK && i < p->distinct_count; i += BATCH_TEXTS) {
         size_t count = p->distinct_count - i < BATCH_TEXTS ? p->distinct_count - i : BATCH_TEXTS;
-        rc = encode_batch(encoder, o, p->distinct + i, count, scratch, values, dim, err);
-        if (rc == METALLM_OK && io->progress.step != NULL &&
-            io->progress.step(io->progress.payload, "encoding", i + count, p->distinct_count) != 0)
+        rc = make_batch(k, o, p->distinct + i, count, rows, values, err);
+        if (rc == METALLM_OK && progress->step != NULL &&
+            progress->step(progress->payload, "encoding", i + count, p->distinct_count) != 0)
             rc = metallm__error_set(err, METALLM_ECANCELED, "encoding was cancelled");
     }
-    metallm__free(scratch);
+    metallm__free(k->scratch);
+    metallm__free(rows);
     for (size_t q = 0; rc == METALLM_OK && q < p->count; q++)
         if (p->same_as[q] != q)
-            memcpy(values + q * dim, values + p->same_as[q] * dim, dim * sizeof *values);
+            memcpy(values + q * k->dim, values + p->same_as[q] * k->dim, k->dim * sizeof *values);
     return rc;
+}
+
+static int make_features(struct maker *k, const metallm_outcomes *o, const metallm_layout *layout,
+                         struct cli_features *out, metallm_error *err)
+{
+    struct plan plan;
+    size_t rows = metallm_outcomes_query_count(o);
+    struct cli_features made = {.values = metallm__alloc_aligned(rows * k->dim, sizeof(float)),
+                                .encoder = metallm__strdup(metallm_encoder_id(k->encoder))};
+    int rc = made.values != NULL && made.encoder != NULL ? METALLM_OK
+                                                         : metallm__error_nomem(err, "vectors");
+    if (rc == METALLM_OK)
+        rc = plan_init(&plan, o, err);
+    if (rc == METALLM_OK) {
+        rc = make_all(k, o, &plan, made.values, err);
+        plan_fini(&plan);
+    }
+    if (rc != METALLM_OK) {
+        cli_features_fini(&made);
+        return rc;
+    }
+    made.vectors = (metallm_vectors){
+        .values = made.values, .rows = rows, .layout = *layout, .encoder = made.encoder};
+    *out = made;
+    return METALLM_OK;
 }
 
 int cli_inputs_features(const struct cli_io *io, const struct cli_inputs_options *opts,
                         const char *wanted, const metallm_outcomes *o, struct cli_features *out,
                         metallm_error *err)
 {
-    metallm_encoder *encoder = NULL;
-    struct plan plan;
-    int rc = cli_inputs_encoder(opts, wanted, &encoder, err);
+    struct maker k = {.io = io};
+    int rc = cli_inputs_encoder(opts, wanted, &k.encoder, err);
     if (rc != METALLM_OK)
         return rc;
-    const metallm_layout layout = metallm_encoder_layout(encoder);
-    size_t dim = metallm_layout_dim(&layout), rows = metallm_outcomes_query_count(o);
-    struct cli_features made = {.values = metallm__alloc_aligned(rows * dim, sizeof(float)),
-                                .encoder = metallm__strdup(metallm_encoder_id(encoder))};
-    if (made.values == NULL || made.encoder == NULL)
-        rc = metallm__error_nomem(err, "vectors");
+    const metallm_layout layout = metallm_encoder_layout(k.encoder);
+    k.dim = metallm_layout_dim(&layout);
+    snprintf(k.kind, sizeof k.kind, "%s %u+%u+%u", metallm_encoder_id(k.encoder), layout.head,
+             layout.tail, layout.text);
+    if (opts->store != NULL)
+        rc = metallm__store_open(&k.store, opts->store, METALLM__STORE_FILL, err);
     if (rc == METALLM_OK)
-        rc = plan_init(&plan, o, err);
-    if (rc == METALLM_OK) {
-        rc = encode(io, encoder, o, &plan, made.values, dim, err);
-        plan_fini(&plan);
-    }
-    metallm_encoder_free(encoder);
-    if (rc != METALLM_OK) {
-        cli_features_fini(&made);
-        return rc;
-    }
-    made.vectors = (metallm_vectors){
-        .values = made.values, .rows = rows, .layout = layout, .encoder = made.encoder};
-    *out = made;
-    return METALLM_OK;
+        rc = make_features(&k, o, &layout, out, err);
+    metallm__store_close(k.store);
+    metallm_encoder_free(k.encoder);
+    return rc;
 }
 
 void cli_features_fini(struct cli_features *features)

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "data/read.h"
+#include "store/store.h"
 
 #define OFFSET(field) offsetof(struct cli_inputs_options, field)
 
@@ -124,19 +125,44 @@ static int read_files(const struct cli_io *io, const struct cli_inputs_options *
     return rc;
 }
 
+static int read_store(const struct cli_io *io, const struct cli_inputs_options *opts,
+                      metallm_outcomes *o, metallm_error *err)
+{
+    struct metallm__store *store = NULL;
+    int rc = metallm__store_open(&store, opts->store, METALLM__STORE_USE, err);
+    if (rc == METALLM_OK)
+        rc = metallm__store_read(store, opts->task, opts->split, o, &io->progress, err);
+    metallm__store_close(store);
+    return rc;
+}
+
+static int nothing_found(const struct cli_inputs_options *opts, const char *const *files,
+                         size_t count, metallm_error *err)
+{
+    if (count > 0)
+        return metallm__error_set(err, METALLM_EFORMAT, "no usable row in '%s'%s", files[0],
+                                  count > 1 ? " and the other files" : "");
+    const char *task = opts->task, *split = opts->split;
+    return metallm__error_set(err, METALLM_ENOTFOUND, "no queries%s%s%s%s in the store '%s'",
+                              task != NULL ? " of task " : "", task != NULL ? task : "",
+                              split != NULL ? " of split " : "", split != NULL ? split : "",
+                              opts->store);
+}
+
 int cli_inputs_load_report(const struct cli_io *io, const struct cli_inputs_options *opts,
                            const char *const *files, size_t count, metallm_outcomes **out,
                            metallm_read_report *report, metallm_error *err)
 {
-    if (count == 0)
-        return metallm__error_set(err, CLI_EUSAGE, "no outcomes: give benchmark files");
+    if (count == 0 && opts->store == NULL)
+        return metallm__error_set(err, CLI_EUSAGE,
+                                  "no outcomes: give benchmark files, or --store URL");
     metallm_outcomes *o = NULL;
     int rc = metallm_outcomes_new(&o, err);
     if (rc == METALLM_OK)
-        rc = read_files(io, opts, files, count, o, report, err);
+        rc = count > 0 ? read_files(io, opts, files, count, o, report, err)
+                       : read_store(io, opts, o, err);
     if (rc == METALLM_OK && metallm_outcomes_query_count(o) == 0)
-        rc = metallm__error_set(err, METALLM_EFORMAT, "no usable row in '%s'%s", files[0],
-                                count > 1 ? " and the other files" : "");
+        rc = nothing_found(opts, files, count, err);
     if (rc != METALLM_OK) {
         metallm_outcomes_free(o);
         return rc;

@@ -22,7 +22,7 @@ extern const struct cli_option cli_inputs_table[];
 
 /* Reads the files and folders, or, without any, what --store holds (of --task and --split only,
  * where they are given). Problems go to io->err: the first ones in words, the rest counted. *out is
- * the caller's to free. METALLM_EINVAL: neither files nor a store; CLI_EUSAGE: both. */
+ * the caller's to free and has one query at least. CLI_EUSAGE: neither files nor a store. */
 METALLM_MUSTCHECK int cli_inputs_load(const struct cli_io *io,
                                       const struct cli_inputs_options *opts,
                                       const char *const *files, size_t count,
@@ -57,7 +57,7 @@ struct cli_features {
     char *encoder;
 };
 /* The features of every query's prompt; equal prompts are encoded once. With --store those that it
- * holds are taken from it and new ones are kept there. */
+ * holds are taken from it and new ones are kept there (also where the outcomes come from files). */
 METALLM_MUSTCHECK int cli_inputs_features(const struct cli_io *io,
                                           const struct cli_inputs_options *opts, const char *wanted,
                                           const metallm_outcomes *o, struct cli_features *out,

@@ -37,9 +37,14 @@ struct model {
     struct column columns[FIELD_COUNT];
 };
 
+struct query {
+    metallm_query text;
+    enum metallm__key_kind kind;
+};
+
 struct metallm_outcomes {
     struct chunk *chunks; /* the one being filled comes first */
-    metallm_query *queries;
+    struct query *queries;
     size_t query_count, query_cap;
     struct model *models;
     size_t model_cap;
@@ -191,7 +196,7 @@ int metallm_outcomes_add_query(metallm_outcomes *o, const metallm_query *q, size
 {
     if (o->query_count >= METALLM_QUERIES_MAX)
         return metallm__error_set(err, METALLM_ELIMIT, "more than %u queries", METALLM_QUERIES_MAX);
-    const metallm_query *last = o->query_count > 0 ? &o->queries[o->query_count - 1] : NULL;
+    const metallm_query *last = o->query_count > 0 ? &o->queries[o->query_count - 1].text : NULL;
     struct piece id = piece_of(q->id, NULL);
     struct piece task = piece_of(q->task, last != NULL ? last->task : NULL);
     struct piece split = piece_of(q->split, last != NULL ? last->split : NULL);
@@ -207,7 +212,8 @@ int metallm_outcomes_add_query(metallm_outcomes *o, const metallm_query *q, size
     char *at = arena_take(o, id.size + task.size + split.size + prompt.size + label.size);
     if (at == NULL)
         return metallm__error_nomem(err, "a query's text");
-    metallm_query *kept = &o->queries[o->query_count];
+    metallm_query *kept = &o->queries[o->query_count].text;
+    o->queries[o->query_count].kind = METALLM__KEY_NONE;
     kept->id = place(id, &at);
     kept->task = place(task, &at);
     kept->split = place(split, &at);
@@ -220,7 +226,7 @@ int metallm_outcomes_add_query(metallm_outcomes *o, const metallm_query *q, size
 metallm_query metallm_outcomes_query(const metallm_outcomes *o, size_t query)
 {
     METALLM_REQUIRE(query < o->query_count);
-    return o->queries[query];
+    return o->queries[query].text;
 }
 
 static float column_get(const struct column *c, size_t row)
@@ -290,7 +296,7 @@ size_t metallm__outcomes_find_query(const metallm_outcomes *o, const struct meta
     uint64_t hash = key_hash(key);
     size_t cursor = SIZE_MAX, row;
     while ((row = metallm__index_find(&o->index, hash, &cursor)) != SIZE_MAX) {
-        const metallm_query *q = &o->queries[row];
+        const metallm_query *q = &o->queries[row].text;
         /* A query without an id of its source bears one made up from file and line. */
         if (strcmp(q->task, key->task) == 0 && strcmp(q->split, key->split) == 0 &&
             (key->id[0] == '\0' || strcmp(q->id, key->id) == 0) &&
@@ -305,5 +311,27 @@ int metallm__outcomes_index_query(metallm_outcomes *o, const struct metallm__que
 {
     if (metallm__index_add(&o->index, key_hash(key), query) != 0)
         return metallm__error_nomem(err, "an index of queries");
+    o->queries[query].kind = key->prompt == NULL  ? METALLM__KEY_ID
+                             : key->id[0] == '\0' ? METALLM__KEY_PROMPT
+                                                  : METALLM__KEY_BOTH;
     return METALLM_OK;
+}
+
+enum metallm__key_kind metallm__outcomes_query_kind(const metallm_outcomes *o, size_t query)
+{
+    METALLM_REQUIRE(query < o->query_count);
+    return o->queries[query].kind;
+}
+
+uint64_t metallm__outcomes_query_hash(const metallm_outcomes *o, size_t query)
+{
+    METALLM_REQUIRE(query < o->query_count);
+    const struct query *q = &o->queries[query];
+    const struct metallm__query_key key = {
+        .task = q->text.task,
+        .split = q->text.split,
+        .id = q->kind == METALLM__KEY_PROMPT ? "" : q->text.id,
+        .prompt = q->kind == METALLM__KEY_ID ? NULL : q->text.prompt,
+    };
+    return key_hash(&key);
 }

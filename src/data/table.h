@@ -20,6 +20,16 @@ size_t metallm__outcomes_find_query(const metallm_outcomes *o,
 METALLM_MUSTCHECK int metallm__outcomes_index_query(metallm_outcomes *o,
                                                     const struct metallm__query_key *key,
                                                     size_t query, metallm_error *err);
+/* What a query was last indexed by, and the hash of that key: a store finds it again by the same.
+ */
+enum metallm__key_kind {
+    METALLM__KEY_NONE,   /* a row of its own */
+    METALLM__KEY_ID,     /* by id */
+    METALLM__KEY_PROMPT, /* by prompt */
+    METALLM__KEY_BOTH,   /* by id and prompt */
+};
+enum metallm__key_kind metallm__outcomes_query_kind(const metallm_outcomes *o, size_t query);
+uint64_t metallm__outcomes_query_hash(const metallm_outcomes *o, size_t query);
 bool metallm__outcome_is_unknown(const metallm_outcome *cell);
 
 #endif
