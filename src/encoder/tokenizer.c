@@ -248,13 +248,9 @@ static void run(const struct metallm__tokenizer *t, struct sink *s, const char *
     }
 }
 
-int metallm__tokenizer_init(struct metallm__tokenizer *t, const char *vocab_path, bool is_uncased,
-                            metallm_error *err)
+/* What the vocabulary's own marks are. */
+static int find_marks(struct metallm__tokenizer *t, const char *name, metallm_error *err)
 {
-    *t = (struct metallm__tokenizer){.is_uncased = is_uncased};
-    int rc = metallm__vocab_init(&t->vocab, vocab_path, err);
-    if (rc != METALLM_OK)
-        return rc;
     for (unsigned i = 0; i < METALLM__SPECIALS; i++)
         t->specials[i] = metallm__vocab_find(&t->vocab, special_names[i]);
     t->unk = t->specials[1];
@@ -263,14 +259,29 @@ int metallm__tokenizer_init(struct metallm__tokenizer *t, const char *vocab_path
     if (t->unk == METALLM__NO_TOKEN || t->cls == METALLM__NO_TOKEN || t->sep == METALLM__NO_TOKEN) {
         metallm__tokenizer_fini(t);
         return metallm__error_set(err, METALLM_EFORMAT,
-                                  "'%s' is not a BERT vocabulary: no [UNK], [CLS] or [SEP]",
-                                  vocab_path);
+                                  "'%s' is not a BERT vocabulary: no [UNK], [CLS] or [SEP]", name);
     }
     for (int c = 0; c < 128; c++) {
         uint32_t id = metallm__vocab_word(&t->vocab, (struct metallm__word_key){(uint64_t)c, 0});
         t->punct[c] = c != 0 && id != METALLM__NO_TOKEN ? id : t->unk;
     }
     return METALLM_OK;
+}
+
+int metallm__tokenizer_init(struct metallm__tokenizer *t, const char *vocab_path, bool is_uncased,
+                            metallm_error *err)
+{
+    *t = (struct metallm__tokenizer){.is_uncased = is_uncased};
+    int rc = metallm__vocab_init(&t->vocab, vocab_path, err);
+    return rc == METALLM_OK ? find_marks(t, vocab_path, err) : rc;
+}
+
+int metallm__tokenizer_init_bytes(struct metallm__tokenizer *t, const char *bytes, size_t len,
+                                  const char *name, bool is_uncased, metallm_error *err)
+{
+    *t = (struct metallm__tokenizer){.is_uncased = is_uncased};
+    int rc = metallm__vocab_init_bytes(&t->vocab, bytes, len, name, err);
+    return rc == METALLM_OK ? find_marks(t, name, err) : rc;
 }
 
 void metallm__tokenizer_fini(struct metallm__tokenizer *t)

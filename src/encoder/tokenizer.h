@@ -23,6 +23,10 @@ struct metallm__tokenizer {
 /* vocab_path: vocab.txt. METALLM_EFORMAT without [UNK], [CLS] and [SEP]. */
 METALLM_MUSTCHECK int metallm__tokenizer_init(struct metallm__tokenizer *t, const char *vocab_path,
                                               bool is_uncased, metallm_error *err);
+/* vocab.txt's bytes, which are not kept; name is what messages call them. */
+METALLM_MUSTCHECK int metallm__tokenizer_init_bytes(struct metallm__tokenizer *t, const char *bytes,
+                                                    size_t len, const char *name, bool is_uncased,
+                                                    metallm_error *err);
 void metallm__tokenizer_fini(struct metallm__tokenizer *t);
 
 /* The first ids_max tokens of text ([CLS] and [SEP] not among them). Returns how many; *is_cut says

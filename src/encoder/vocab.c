@@ -136,22 +136,30 @@ static int build(struct metallm__vocab *v, size_t bytes, metallm_error *err)
     return METALLM_OK;
 }
 
+int metallm__vocab_init_bytes(struct metallm__vocab *v, const char *bytes, size_t len,
+                              const char *name, metallm_error *err)
+{
+    *v = (struct metallm__vocab){0};
+    const struct metallm__map map = {bytes, len};
+    int rc = read_tokens(v, &map, err);
+    if (rc == METALLM_OK)
+        rc = build(v, map.len, err);
+    if (rc != METALLM_OK) {
+        metallm__vocab_fini(v);
+        return metallm__error_prefix(err, rc, "'%s'", name);
+    }
+    return METALLM_OK;
+}
+
 int metallm__vocab_init(struct metallm__vocab *v, const char *path, metallm_error *err)
 {
     *v = (struct metallm__vocab){0};
     struct metallm__map map = {0};
     int rc = metallm__map_open(&map, path, err);
-    if (rc != METALLM_OK)
-        return rc;
-    rc = read_tokens(v, &map, err);
     if (rc == METALLM_OK)
-        rc = build(v, map.len, err);
+        rc = metallm__vocab_init_bytes(v, map.bytes, map.len, path, err);
     metallm__map_close(&map);
-    if (rc != METALLM_OK) {
-        metallm__vocab_fini(v);
-        return metallm__error_prefix(err, rc, "'%s'", path);
-    }
-    return METALLM_OK;
+    return rc;
 }
 
 void metallm__vocab_fini(struct metallm__vocab *v)

@@ -35,6 +35,9 @@ struct metallm__vocab {
 /* METALLM_EFORMAT: an empty line amid the file, a token twice. The caller frees with fini. */
 METALLM_MUSTCHECK int metallm__vocab_init(struct metallm__vocab *v, const char *path,
                                           metallm_error *err);
+/* The same from memory, which is not kept; name is what messages call it. */
+METALLM_MUSTCHECK int metallm__vocab_init_bytes(struct metallm__vocab *v, const char *bytes,
+                                                size_t len, const char *name, metallm_error *err);
 void metallm__vocab_fini(struct metallm__vocab *v); /* a cleared record is fine */
 /* The id of a token as it stands in the file, or METALLM__NO_TOKEN. */
 uint32_t metallm__vocab_find(const struct metallm__vocab *v, const char *token);
