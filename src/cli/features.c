@@ -12,11 +12,15 @@
 
 #define BATCH_TEXTS 256u
 
-/* "minilm-l6-v2/fp32" is made by encoder "minilm" in precision "fp32". */
+/* "minilm-l6-v2/fp32" is made by encoder "minilm" in precision "fp32", "remote:owner/model/fp32" by
+ * "remote:owner/model"; hash has no precisions. */
 static void split_id(const char *id, char *name, char *precision)
 {
-    size_t len = strcspn(id, "-/");
     const char *slash = strrchr(id, '/');
+    bool is_remote = strncmp(id, "remote:", 7) == 0 && slash != NULL;
+    size_t len = is_remote ? (size_t)(slash - id) : strcspn(id, "-/");
+    if (strncmp(id, "hash-", 5) == 0)
+        slash = NULL;
     snprintf(name, METALLM_ENCODER_ID_BYTES, "%.*s", (int)len, id);
     snprintf(precision, METALLM_ENCODER_ID_BYTES, "%s", slash != NULL ? slash + 1 : "");
 }
