@@ -16,6 +16,8 @@
 static const struct metallm__backend *const backends[] = {
     &metallm__backend_minilm,
     &metallm__backend_hash,
+    &metallm__backend_static,
+    &metallm__backend_remote,
 };
 #define BACKENDS (sizeof backends / sizeof backends[0])
 

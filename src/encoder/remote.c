@@ -355,6 +355,10 @@ static int check_numbers(metallm_remote_options *o, metallm_error *err)
 static int set_options(struct remote *r, const metallm_encoder_options *opts,
                        struct metallm__backend_facts *facts, metallm_error *err)
 {
+    if (opts->precision != NULL && strcmp(opts->precision, "auto") != 0 &&
+        strcmp(opts->precision, "fp32") != 0)
+        return metallm__error_set(err, METALLM_EINVAL, "a remote encoder has no precision '%s'",
+                                  opts->precision);
     r->opts = opts->remote != NULL ? *opts->remote : (metallm_remote_options){0};
     const char *colon = opts->name != NULL ? strchr(opts->name, ':') : NULL;
     const char *model =

@@ -13,7 +13,7 @@ struct metallm__service_work {
                    float *out, metallm_error *err);
     void *payload;
     uint32_t dim;
-    const char *scope; /* what vectors depend on beside the text: the cache's scope */
+    const char *scope; /* what vectors depend on beside the text: the cache's scope; not kept */
 };
 
 /* opts->encoder and opts->features are not read. */

@@ -477,6 +477,35 @@ static void many_threads_get_each_their_own_answer(void **state)
     metallm_service_free(s);
 }
 
+static void an_encoder_behind_it_gives_what_it_gives_alone(void **state)
+{
+    (void)state;
+    metallm_encoder *e = NULL;
+    assert_int_equal(metallm_encoder_open(&e, &(metallm_encoder_options){.name = "hash"}, NULL),
+                     METALLM_OK);
+    for (int form = 0; form < 2; form++) {
+        metallm_service *s = NULL;
+        metallm_service_options o = {.encoder = e, .features = form == 1, .threads = 2, .cache = 9};
+        assert_int_equal(metallm_service_new(&s, &o, NULL), METALLM_OK);
+        metallm_layout layout = metallm_encoder_layout(e);
+        uint32_t dim = form == 1 ? metallm_layout_dim(&layout) : metallm_encoder_dim(e);
+        assert_int_equal(metallm_service_dim(s), dim);
+        float alone[2048], served[2048];
+        const char *text = "how many roads";
+        size_t len = strlen(text);
+        int rc = form == 1 ? metallm_encoder_features(e, &text, &len, 1, alone, NULL, NULL)
+                           : metallm_encoder_embed(e, &text, &len, 1, alone, NULL, NULL);
+        assert_int_equal(rc, METALLM_OK);
+        for (int again = 0; again < 2; again++) {
+            memset(served, 0, sizeof served);
+            assert_int_equal(metallm_service_encode(s, text, len, 0, served, NULL), METALLM_OK);
+            assert_memory_equal(alone, served, dim * sizeof(float));
+        }
+        metallm_service_free(s);
+    }
+    metallm_encoder_free(e);
+}
+
 static int open_and_free(void *payload)
 {
     struct encoder *e = payload;
@@ -531,6 +560,7 @@ int main(void)
         cmocka_unit_test(stopping_without_draining_cancels_what_waits),
         cmocka_unit_test(stopping_finishes_the_batch_that_runs),
         cmocka_unit_test(many_threads_get_each_their_own_answer),
+        cmocka_unit_test(an_encoder_behind_it_gives_what_it_gives_alone),
         cmocka_unit_test(every_failing_allocation_is_reported),
         cmocka_unit_test(options_out_of_range_are_refused),
     };
