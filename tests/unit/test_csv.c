@@ -198,8 +198,8 @@ static void numbers_are_decimal_and_finite(void **state)
                                       "+",
                                       "1..",
                                       "1e+",
-                                      "\xc2\xa0"
-                                      "1"};
+                                      ("\xc2\xa0"
+                                       "1")};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         double value = 42;
         bool is_number = metallm__text_number(metallm__span_of(bad[i]), &value);
