@@ -32,8 +32,7 @@ int metallm__error_prefix(metallm_error *err, int code, const char *format, ...)
     err->code = code;
     size_t used = strlen(head);
     memcpy(err->message, head, used + 1);
-    if (snprintf(err->message + used, sizeof err->message - used, ": %s", rest) < 0)
-        err->message[used] = '\0';
+    snprintf(err->message + used, sizeof err->message - used, ": %s", rest);
     return code;
 }
 

@@ -9,12 +9,14 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "eval/page.h"
 #include "eval/savings.h"
 
 struct report_options {
     struct cli_list dials, targets, policies;
     const char *models;
     double max_cost_usd, clip;
+    const char *page;
     bool is_json, is_strict;
 };
 
@@ -61,6 +63,11 @@ static const struct cli_option report_table[] = {
      .kind = CLI_FLAG,
      .offset = offsetof(struct report_options, is_json),
      .help = "print one JSON object"},
+    {.name = "report",
+     .kind = CLI_STRING,
+     .offset = offsetof(struct report_options, page),
+     .arg = "OUT.html",
+     .help = "write a self-contained page with a plot"},
     {.name = NULL},
 };
 
@@ -225,20 +232,39 @@ static void print_table(FILE *out, const struct metallm__savings *s)
     }
 }
 
-static int print_report(const struct cli_io *io, const struct report_options *o,
-                        const struct metallm__savings *s, metallm_error *err)
+static int write_page(const struct report_options *o, const char *log, const char *json, size_t len,
+                      metallm_error *err)
 {
-    if (!o->is_json) {
-        print_table(io->out, s);
-        return METALLM_OK;
-    }
-    struct metallm__buf b;
-    metallm__buf_init(&b, 1u << 30);
-    metallm__savings_json(s, &b);
-    int rc = metallm__buf_check(&b, err);
+    struct metallm__outfile file;
+    int rc = metallm__outfile_open(&file, o->page, err);
+    if (rc != METALLM_OK)
+        return rc;
+    const struct metallm__page page = {.shape = &metallm__asset_savings,
+                                       .title = "Savings and quality so far",
+                                       .router = log,
+                                       .json = json,
+                                       .json_len = len};
+    rc = metallm__page_write(file.stream, &page, err);
     if (rc == METALLM_OK)
-        fprintf(io->out, "%s\n", b.data);
-    metallm__buf_fini(&b);
+        rc = metallm__outfile_commit(&file, err);
+    metallm__outfile_abort(&file);
+    return rc;
+}
+
+static int print_report(const struct cli_io *io, const struct report_options *o,
+                        const struct metallm__savings *s, const char *log, metallm_error *err)
+{
+    struct metallm__buf json;
+    metallm__buf_init(&json, 1u << 30);
+    metallm__savings_json(s, &json);
+    int rc = metallm__buf_check(&json, err);
+    if (rc == METALLM_OK && o->is_json)
+        fprintf(io->out, "%s\n", json.data);
+    else if (rc == METALLM_OK)
+        print_table(io->out, s);
+    if (rc == METALLM_OK && o->page != NULL)
+        rc = write_page(o, log, json.data, json.len, err);
+    metallm__buf_fini(&json);
     return rc;
 }
 
@@ -287,7 +313,7 @@ static int run_report(const struct cli_io *io, const void *options, const char *
     if (rc == METALLM_OK)
         rc = metallm__savings_fill(&savings, &io->progress, err);
     if (rc == METALLM_OK)
-        rc = print_report(io, o, &savings, err);
+        rc = print_report(io, o, &savings, operands[0], err);
     metallm__savings_fini(&savings);
     metallm__free(allowed);
     metallm__decision_log_free(log);

@@ -12,7 +12,8 @@ struct metallm__asset { /* a file embedded by scripts/embed.py */
     const char *bytes;
     size_t len;
 };
-extern const struct metallm__asset metallm__asset_evaluation, metallm__asset_chart_js;
+extern const struct metallm__asset metallm__asset_evaluation, metallm__asset_savings,
+    metallm__asset_chart_js;
 
 struct metallm__page {
     const struct metallm__asset *shape; /* the template */
