@@ -12,6 +12,8 @@
 /* Logarithms of cost are kept within this of the prediction: no single bill moves the fit more. */
 #define LOG_COST_REACH  3.0
 #define COST_LEVEL_GAIN 0.02
+/* Observations for which a newcomer's level is followed closely. */
+#define NEWCOMER_USES 60u
 
 struct side {
     struct metallm__drift drift;
@@ -264,7 +266,8 @@ int metallm__adapt_add_model(struct metallm__adapt *a, const struct metallm__new
     struct side *s = &a->sides[metallm__adapt_models(a) - 1];
     *s = (struct side){.price = 1};
     metallm__drift_init(&s->drift, n->level, n->level_sd, a->now);
-    metallm__drift_watch(&s->drift, &a->opts.drift);
+    s->drift.watch =
+        a->opts.drift.watch_uses < NEWCOMER_USES ? a->opts.drift.watch_uses : NEWCOMER_USES;
     return METALLM_OK;
 }
 

@@ -3,6 +3,7 @@
 #include "router/agent.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -111,28 +112,48 @@ double metallm__agent_price(const struct metallm__agent *g)
 }
 
 /* An unknown cost counts as the scale (decide.h). */
-static double cost_of(const struct metallm__agent *g, uint32_t m)
+static double cost_of(const struct metallm__agent *g, const struct metallm__belief *b)
 {
-    const double c = g->beliefs[m].cost_usd;
-    return isfinite(c) ? c : g->opts.scale;
+    return isfinite(b->cost_usd) ? b->cost_usd : g->opts.scale;
 }
 
-/* The policy's chances at one price of money. */
-static void chances_at(struct metallm__agent *g, double price, const uint8_t *allowed,
-                       double *chance)
+/* What a policy compares at one price of money. */
+struct view {
+    const struct metallm__belief *beliefs;
+    const uint8_t *allowed;
+    double price;
+    double *scores;
+};
+
+static void chances_at(const struct metallm__agent *g, const struct view *v, double *chance)
 {
     const uint32_t count = metallm__adapt_models(g->adapt);
     double sd[METALLM_MODELS_MAX], cost[METALLM_MODELS_MAX];
     for (uint32_t m = 0; m < count; m++) {
-        cost[m] = cost_of(g, m);
-        sd[m] = g->beliefs[m].sd;
-        g->scores[m] = allowed != NULL && allowed[m] == 0
+        cost[m] = cost_of(g, &v->beliefs[m]);
+        sd[m] = v->beliefs[m].sd;
+        v->scores[m] = v->allowed != NULL && v->allowed[m] == 0
                            ? NAN
-                           : g->beliefs[m].quality - (price > 0 ? price * cost[m] : 0);
+                           : v->beliefs[m].quality - (v->price > 0 ? v->price * cost[m] : 0);
     }
     const struct metallm__arms arms = {
-        .count = count, .score = g->scores, .sd = sd, .cost = cost, .step = g->steps};
+        .count = count, .score = v->scores, .sd = sd, .cost = cost, .step = g->steps};
     g->opts.policy.policy->chances(g->opts.policy.values, &arms, chance);
+}
+
+/* The chances when the money costs p.low with chance p.share_low, else p.high. */
+static void chances_mixed(const struct metallm__agent *g, struct view *v,
+                          const struct metallm__pacer_price *p, double *chance)
+{
+    double other[METALLM_MODELS_MAX];
+    if (p->share_low > 0) {
+        v->price = p->low;
+        chances_at(g, v, other);
+    }
+    v->price = p->high;
+    chances_at(g, v, chance);
+    for (uint32_t m = 0; p->share_low > 0 && m < metallm__adapt_models(g->adapt); m++)
+        chance[m] += p->share_low * (other[m] - chance[m]);
 }
 
 /* Shares of each model beside the policy's choice: to all alike, to those on watch, to newcomers.
@@ -155,8 +176,9 @@ static void exploration(const struct metallm__agent *g, const struct metallm__ar
             share += g->opts.explore_new;
             paid = 4 * g->opts.explore_budget;
         }
-        if (g->pacer != NULL && cost_of(g, m) > 0)
-            share = fmin(share, paid * metallm__pacer_allowance(g->pacer) / cost_of(g, m));
+        const double cost = cost_of(g, &g->beliefs[m]);
+        if (g->pacer != NULL && cost > 0)
+            share = fmin(share, paid * metallm__pacer_allowance(g->pacer) / cost);
         extra[m] = share;
         sum += share;
     }
@@ -164,32 +186,36 @@ static void exploration(const struct metallm__agent *g, const struct metallm__ar
         extra[m] *= 0.5 / sum; /* never more than every second request */
 }
 
-static void choose_price(struct metallm__agent *g, const uint8_t *allowed)
+/* Without a budget: the dial's price of money; a joint regression has it in the reward already. */
+static struct metallm__pacer_price price_by_dial(const struct metallm__agent *g)
+{
+    const bool has_price = g->opts.scale > 0 && g->opts.adapt.kind != METALLM__ADAPT_JOINT;
+    const double price = has_price ? g->opts.dial / g->opts.scale : 0;
+    return (struct metallm__pacer_price){.low = price, .high = price};
+}
+
+static struct metallm__pacer_price price_by_budget(struct metallm__agent *g, const uint8_t *allowed)
 {
     const uint32_t count = metallm__adapt_models(g->adapt);
-    if (g->pacer == NULL) {
-        g->price = g->opts.scale > 0 && g->opts.adapt.kind != METALLM__ADAPT_JOINT
-                       ? g->opts.dial / g->opts.scale
-                       : 0;
-        chances_at(g, g->price, allowed, g->chances);
-        return;
-    }
-    double quality[METALLM_MODELS_MAX], cost[METALLM_MODELS_MAX], other[METALLM_MODELS_MAX];
+    double quality[METALLM_MODELS_MAX], cost[METALLM_MODELS_MAX];
     for (uint32_t m = 0; m < count; m++) {
         quality[m] = allowed != NULL && allowed[m] == 0 ? NAN : g->beliefs[m].quality;
-        cost[m] = cost_of(g, m);
+        cost[m] = cost_of(g, &g->beliefs[m]);
     }
+    return metallm__pacer_next(g->pacer, quality, cost, count, (double)g->steps);
+}
+
+void metallm__agent_peek(const struct metallm__agent *g, const double *z,
+                         const struct metallm__belief *prior, const uint8_t *allowed,
+                         double *chance)
+{
+    struct metallm__belief beliefs[METALLM_MODELS_MAX];
+    double scores[METALLM_MODELS_MAX];
+    metallm__adapt_believe(g->adapt, z, prior, g->opts.policy.policy->needs_sd, beliefs);
+    struct view v = {.beliefs = beliefs, .allowed = allowed, .scores = scores};
     const struct metallm__pacer_price p =
-        metallm__pacer_next(g->pacer, quality, cost, count, (double)g->steps);
-    if (p.share_low > 0) {
-        chances_at(g, p.low, allowed, other);
-        chances_at(g, p.high, allowed, g->chances);
-        for (uint32_t m = 0; m < count; m++)
-            g->chances[m] += p.share_low * (other[m] - g->chances[m]);
-    } else {
-        chances_at(g, p.high, allowed, g->chances);
-    }
-    g->price = p.high;
+        g->pacer != NULL ? metallm__pacer_now(g->pacer) : price_by_dial(g);
+    chances_mixed(g, &v, &p, chance);
 }
 
 struct metallm__choice metallm__agent_decide(struct metallm__agent *g, const double *z,
@@ -199,7 +225,11 @@ struct metallm__choice metallm__agent_decide(struct metallm__agent *g, const dou
     const uint32_t count = metallm__adapt_models(g->adapt);
     METALLM_REQUIRE(count > 0);
     metallm__adapt_believe(g->adapt, z, prior, g->opts.policy.policy->needs_sd, g->beliefs);
-    choose_price(g, allowed);
+    const struct metallm__pacer_price p =
+        g->pacer != NULL ? price_by_budget(g, allowed) : price_by_dial(g);
+    struct view v = {.beliefs = g->beliefs, .allowed = allowed, .scores = g->scores};
+    chances_mixed(g, &v, &p, g->chances);
+    g->price = p.high;
     uint32_t best = 0;
     for (uint32_t m = 1; m < count; m++)
         if (g->chances[m] > g->chances[best])
@@ -255,9 +285,12 @@ int metallm__agent_add_model(struct metallm__agent *g, const struct metallm__new
         return metallm__error_set(err, METALLM_ELIMIT, "more than %u models under a budget",
                                   (unsigned)g->opts.pacer.models);
     int rc = metallm__adapt_add_model(g->adapt, n, err);
-    if (rc == METALLM_OK)
-        g->is_new[metallm__adapt_models(g->adapt) - 1] = 1;
-    return rc;
+    if (rc != METALLM_OK)
+        return rc;
+    g->is_new[metallm__adapt_models(g->adapt) - 1] = 1;
+    if (g->pacer != NULL)
+        metallm__pacer_restart(g->pacer);
+    return METALLM_OK;
 }
 
 void metallm__agent_remove_model(struct metallm__agent *g, uint32_t model)

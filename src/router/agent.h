@@ -44,6 +44,11 @@ const struct metallm__pacer *metallm__agent_pacer(const struct metallm__agent *g
 struct metallm__choice metallm__agent_decide(struct metallm__agent *g, const double *z,
                                              const struct metallm__belief *prior,
                                              const uint8_t *allowed, metallm_rng *rng);
+/* The chances that a query would have now, without exploration and without leaving a trace: for
+ * watching what is in force. chance: a number per model. */
+void metallm__agent_peek(const struct metallm__agent *g, const double *z,
+                         const struct metallm__belief *prior, const uint8_t *allowed,
+                         double *chance);
 /* What the last decision reckoned with, a record or number per model. */
 const struct metallm__belief *metallm__agent_beliefs(const struct metallm__agent *g);
 const double *metallm__agent_scores(const struct metallm__agent *g);

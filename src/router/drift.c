@@ -11,13 +11,14 @@ static const double bets[METALLM__DRIFT_BETS] = {0.1, 0.25, 0.5, 0.9};
 struct metallm__drift_options metallm__drift_defaults(void)
 {
     return (struct metallm__drift_options){
-        .patience = 10000, .slack = 0.03, .quiet_sd = 0, .watch_sd = 0.02, .watch_uses = 100};
+        .patience = 10000, .slack = 0.03, .quiet_sd = 0, .watch_sd = 0.015, .watch_uses = 1000};
 }
 
 static void rearm(struct metallm__drift *d)
 {
     memset(d->drop, 0, sizeof d->drop);
     memset(d->rise, 0, sizeof d->rise);
+    d->up = d->down = 0;
 }
 
 void metallm__drift_init(struct metallm__drift *d, double level, double sd, uint64_t now)
@@ -30,7 +31,8 @@ double metallm__drift_variance(const struct metallm__drift *d,
                                const struct metallm__drift_options *o, uint64_t now)
 {
     const double sd = d->watch > 0 ? o->watch_sd : o->quiet_sd;
-    const double v = d->variance + (double)(now - d->at) * sd * sd;
+    const double unheard = now > d->at + 1 ? (double)(now - d->at - 1) : 0;
+    const double v = d->variance + unheard * sd * sd;
     return v < 0.25 ? v : 0.25; /* a level within -1..1 is never less known than that */
 }
 
@@ -58,17 +60,35 @@ static double bet(struct metallm__drift_bet *b, double gain, double least, doubl
     return sum / METALLM__DRIFT_BETS;
 }
 
+/* Page's CUSUM (1954) of standardised errors, for a model that is on watch already: with allowance
+ * 1/2 and limit 5 a false alarm comes every 465 observations (normal errors, both sides; Siegmund's
+ * approximation), a jump by 1.5 deviations is seen after about five. All it does is to make the
+ * level uncertain. */
+static void follow_watched(struct metallm__drift *d, double standardised)
+{
+    const double x = fmin(fmax(standardised, -3), 3);
+    d->up = fmax(d->up + x - 0.5, 0);
+    d->down = fmax(d->down - x - 0.5, 0);
+    if (d->up > 5 || d->down > 5) {
+        d->variance += 0.04;
+        d->up = d->down = 0;
+    }
+}
+
 static void filter(struct metallm__drift *d, const struct metallm__drift_options *o, uint64_t now,
                    double error)
 {
     const double v = metallm__drift_variance(d, o, now), gain = v / (v + d->noise);
+    const double excess = error * error - v - d->noise;
     d->level += gain * error;
     d->variance = (1 - gain) * v;
-    d->noise += 0.02 * (error * error - d->noise);
-    d->noise = fmax(d->noise, 1e-4);
-    d->at = now;
-    if (d->watch > 0)
+    if (d->watch == 0 || excess > 0) /* a level that holds still on watch says nothing of noise */
+        d->noise = fmax(d->noise + 0.02 * excess, 1e-4);
+    if (d->watch > 0) {
+        follow_watched(d, error / sqrt(v + d->noise));
         d->watch--;
+    }
+    d->at = now;
 }
 
 enum metallm__drift_change metallm__drift_observe(struct metallm__drift *d,

@@ -41,6 +41,7 @@ struct metallm__drift {
     uint64_t at;            /* request at which variance was last brought up to date */
     uint32_t watch;         /* observations left on watch; 0: quiet */
     uint64_t changes;       /* alarms so far */
+    double up, down;        /* CUSUM on watch */
     struct metallm__drift_bet drop[METALLM__DRIFT_BETS], rise[METALLM__DRIFT_BETS];
 };
 

@@ -13,6 +13,8 @@
 /* Prices looked at, as quality per allowance of one request. */
 #define PRICE_LEAST 1e-6
 #define PRICE_MOST  1e4
+/* How much more may be owed than saved. */
+#define DEBT_PER_CREDIT 4
 
 struct metallm__pacer {
     struct metallm__pacer_options opts;
@@ -200,6 +202,11 @@ struct metallm__pacer_price metallm__pacer_next(struct metallm__pacer *p, const 
     return p->price;
 }
 
+struct metallm__pacer_price metallm__pacer_now(const struct metallm__pacer *p)
+{
+    return p->price;
+}
+
 void metallm__pacer_rescale(struct metallm__pacer *p, uint32_t model, double cost_factor)
 {
     METALLM_REQUIRE(model < p->opts.models);
@@ -215,6 +222,11 @@ void metallm__pacer_shift(struct metallm__pacer *p, uint32_t model, double quali
     p->shift[model] += quality_shift;
     if (is_sudden)
         p->since = 0;
+}
+
+void metallm__pacer_restart(struct metallm__pacer *p)
+{
+    p->held = p->next = p->since = 0;
 }
 
 void metallm__pacer_forget_model(struct metallm__pacer *p, uint32_t model)
@@ -239,7 +251,8 @@ void metallm__pacer_spent(struct metallm__pacer *p, double usd)
         return;
     p->total += usd;
     p->period_spent += usd;
-    p->credit = fmin(p->credit + p->allowance - usd, p->opts.cap * p->allowance);
+    const double cap = p->opts.cap * p->allowance;
+    p->credit = fmax(fmin(p->credit + p->allowance - usd, cap), -DEBT_PER_CREDIT * cap);
 }
 
 void metallm__pacer_set(struct metallm__pacer *p, double usd_per_request)

@@ -5,8 +5,9 @@
  * knapsacks: Agrawal and Devanur 2014, arXiv 1402.5758), solved anew over a receding horizon in
  * place of a gradient step: rate = allowance + credit / horizon, where credit is what was saved or
  * overspent so far. Saved money is capped, so that what was banked before a change is not blown
- * after it; debt is not. Where no single price meets the rate, two prices are mixed.
- * Owner: the caller of new frees. Threads: one at a time. */
+ * after it; debt is capped at four times that, for where nobody was cheap enough. Where no single
+ * price meets the rate, two prices are mixed. Owner: the caller of new frees. Threads: one at a
+ * time. */
 #ifndef ROUTER_PACER_H
 #define ROUTER_PACER_H
 #include <stdint.h>
@@ -49,9 +50,12 @@ void metallm__pacer_rescale(struct metallm__pacer *p, uint32_t model, double cos
 /* What is believed of a model's quality in general moved by this; is_sudden: solve at once. */
 void metallm__pacer_shift(struct metallm__pacer *p, uint32_t model, double quality_shift,
                           int is_sudden);
+struct metallm__pacer_price metallm__pacer_now(const struct metallm__pacer *p); /* as last solved */
 void metallm__pacer_spent(struct metallm__pacer *p, double usd);
 /* A new allowance per request, from now on. */
 void metallm__pacer_set(struct metallm__pacer *p, double usd_per_request);
+/* A model came in: queries on record know nothing of it, so a new record is begun. */
+void metallm__pacer_restart(struct metallm__pacer *p);
 void metallm__pacer_forget_model(struct metallm__pacer *p, uint32_t model); /* later ones move up */
 
 double metallm__pacer_allowance(const struct metallm__pacer *p); /* dollars a request, now */
