@@ -32,7 +32,8 @@ int metallm__error_prefix(metallm_error *err, int code, const char *format, ...)
     err->code = code;
     size_t used = strlen(head);
     memcpy(err->message, head, used + 1);
-    snprintf(err->message + used, sizeof err->message - used, ": %s", rest);
+    if (snprintf(err->message + used, sizeof err->message - used, ": %s", rest) < 0)
+        err->message[used] = '\0';
     return code;
 }
 
