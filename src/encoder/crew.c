@@ -2,46 +2,15 @@
  * crew.c - the forward pass. Each thread owns a run of rows (tokens); only attention reads the rows
  * of others, so the threads meet twice a layer. Rows go through the products in blocks that stay in
  * the cache. */
-#include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "encoder/kernels_bf16.h"
 #include "encoder/net_internal.h"
 
 #define SPINS_BEFORE_YIELD 2000u
-
-/* One thread's own memory. */
-struct worker {
-    struct metallm__crew *crew;
-    uint32_t part;
-    struct metallm__gemm_worker *gemm;
-    float *input;   /* a block's input when it can't be read in place: rows x widest input */
-    float *block;   /* a block's product: rows x widest output */
-    float *scratch; /* attention's */
-    int rc;
-    metallm_error err;
-    pthread_t thread; /* parts 1 and up */
-};
-
-struct metallm__crew {
-    struct metallm__net *net;
-    uint32_t threads, started;
-    struct worker *workers;
-    float *x;       /* [rows][hidden]: the tokens' state */
-    float *qkv;     /* [rows][3 * hidden] */
-    float *context; /* [rows][hidden]: what attention gives */
-
-    const struct metallm__pack *pack; /* the batch that runs */
-    pthread_mutex_t lock;
-    pthread_cond_t wake, done;
-    uint64_t batch;   /* its number: a new one wakes the helpers */
-    uint32_t at_work; /* helpers that have not finished it */
-    bool is_ending;
-    atomic_uint waiting, generation; /* the barrier */
-};
 
 /* All threads of the crew arrive before any goes on. Spins first: the others are close behind. */
 static void meet(struct metallm__crew *crew)
@@ -62,82 +31,7 @@ static void meet(struct metallm__crew *crew)
             __builtin_ia32_pause();
 }
 
-/* ---- the pass, one thread's share: rows begin..end ---- */
-
-/* block = in W^T for rows rows of the input. */
-static void product(struct worker *w, const struct metallm__product *p, const float *in,
-                    uint32_t rows)
-{
-    if (w->rc != METALLM_OK)
-        return;
-    if (rows % METALLM__GEMM_ROW_STEP != 0 && in != w->input) {
-        memcpy(w->input, in, (size_t)rows * p->inputs * sizeof *in);
-        in = w->input;
-    }
-    w->rc = metallm__gemm_run(w->gemm, p->weights, in, rows, w->block, &w->err);
-}
-
-/* The size of the next block: the rest is spread evenly over as few blocks as possible. */
-static uint32_t block_rows(uint32_t left)
-{
-    uint32_t blocks = (left + METALLM__GEMM_ROWS_MAX - 1) / METALLM__GEMM_ROWS_MAX;
-    uint32_t even = (left + blocks - 1) / blocks;
-    even = (even + METALLM__GEMM_ROW_STEP - 1) / METALLM__GEMM_ROW_STEP * METALLM__GEMM_ROW_STEP;
-    return even < left ? even : left;
-}
-
-static void project(struct worker *w, const struct metallm__net_layer *l, uint32_t begin,
-                    uint32_t end)
-{
-    const struct metallm__crew *crew = w->crew;
-    const uint32_t hidden = crew->net->bert->config.hidden;
-    for (uint32_t r = begin, n; r < end; r += n) {
-        n = block_rows(end - r);
-        product(w, &l->qkv, crew->x + (size_t)r * hidden, n);
-        crew->net->kernels->bias(crew->qkv + (size_t)r * 3 * hidden, w->block, l->qkv.bias, n,
-                                 3 * hidden);
-    }
-}
-
-static void attend(struct worker *w, uint32_t begin, uint32_t end)
-{
-    const struct metallm__crew *crew = w->crew;
-    const struct metallm__pack *pack = crew->pack;
-    const struct metallm__bert_config *c = &crew->net->bert->config;
-    for (uint32_t s = 0; s < pack->count; s++) {
-        uint32_t first = pack->starts[s], last = pack->starts[s + 1];
-        if (last <= begin || first >= end)
-            continue;
-        crew->net->kernels->attend(&(struct metallm__attend){
-            .qkv = crew->qkv + (size_t)first * 3 * c->hidden,
-            .context = crew->context + (size_t)first * c->hidden,
-            .scratch = w->scratch,
-            .hidden = c->hidden,
-            .heads = c->heads,
-            .rows = last - first,
-            .begin = begin > first ? begin - first : 0,
-            .end = (end < last ? end : last) - first,
-        });
-    }
-}
-
-static void feed_forward(struct worker *w, const struct metallm__net_layer *l,
-                         const struct metallm__bert_layer *b, uint32_t begin, uint32_t end)
-{
-    const struct metallm__crew *crew = w->crew;
-    const struct metallm__kernels *k = crew->net->kernels;
-    const uint32_t hidden = l->down.columns, inner = l->up.columns;
-    for (uint32_t r = begin, n; r < end; r += n) {
-        n = block_rows(end - r);
-        float *x = crew->x + (size_t)r * hidden;
-        product(w, &l->attended, crew->context + (size_t)r * hidden, n);
-        k->add_norm(x, w->block, l->attended.bias, n, hidden, &b->attended_norm);
-        product(w, &l->up, x, n);
-        k->gelu(w->input, w->block, l->up.bias, n, inner);
-        product(w, &l->down, w->input, n);
-        k->add_norm(x, w->block, l->down.bias, n, hidden, &b->output_norm);
-    }
-}
+/* ---- the pass ---- */
 
 static void pool(const struct metallm__crew *crew, uint32_t part)
 {
@@ -145,6 +39,8 @@ static void pool(const struct metallm__crew *crew, uint32_t part)
     const struct metallm__bert_config *c = &crew->net->bert->config;
     for (uint32_t s = part; s < pack->count; s += crew->threads) {
         uint32_t rows = c->is_cls ? 1 : pack->starts[s + 1] - pack->starts[s];
+        if (pack->out[s] == NULL)
+            continue;
         crew->net->kernels->pool(pack->out[s], crew->x + (size_t)pack->starts[s] * c->hidden, rows,
                                  c->hidden);
         if (pack->copy[s] != NULL)
@@ -152,7 +48,7 @@ static void pool(const struct metallm__crew *crew, uint32_t part)
     }
 }
 
-static void run_part(struct worker *w)
+static void run_part(struct metallm__worker *w)
 {
     const struct metallm__crew *crew = w->crew;
     const struct metallm__bert *b = crew->net->bert;
@@ -160,17 +56,18 @@ static void run_part(struct worker *w)
     const uint64_t rows = pack->starts[pack->count];
     const uint32_t begin = (uint32_t)(rows * w->part / crew->threads),
                    end = (uint32_t)(rows * (w->part + 1) / crew->threads);
+    const struct metallm__pass *pass = crew->net->pass;
     int kept = metallm__gemm_begin();
     w->rc = METALLM_OK;
     crew->net->kernels->embed(crew->x + (size_t)begin * b->config.hidden, pack->ids + begin,
                               pack->positions + begin, end - begin, b->config.hidden, b->word,
                               b->position, b->type, &b->norm);
     for (uint32_t i = 0; i < b->config.layers; i++) {
-        project(w, &crew->net->layers[i], begin, end);
+        pass->project(w, &crew->net->layers[i], begin, end);
         meet(w->crew);
-        attend(w, begin, end);
+        pass->attend(w, begin, end);
         meet(w->crew);
-        feed_forward(w, &crew->net->layers[i], &b->layers[i], begin, end);
+        pass->feed_forward(w, &crew->net->layers[i], &b->layers[i], begin, end);
     }
     meet(w->crew);
     pool(crew, w->part);
@@ -181,7 +78,7 @@ static void run_part(struct worker *w)
 
 static void *help(void *payload)
 {
-    struct worker *w = payload;
+    struct metallm__worker *w = payload;
     struct metallm__crew *crew = w->crew;
     uint64_t done = 0;
     pthread_mutex_lock(&crew->lock);
@@ -229,21 +126,29 @@ int metallm__crew_run(struct metallm__crew *crew, const struct metallm__pack *pa
     return METALLM_OK;
 }
 
-static int worker_init(struct worker *w, struct metallm__crew *crew, uint32_t part,
+/* Attention's scratch, in fp32 or in bfloat16. */
+static size_t scratch_bytes(const struct metallm__bert_config *c)
+{
+    size_t wide = metallm__attend_floats(c->tokens_max, c->hidden / c->heads) * sizeof(float);
+    size_t low = metallm__attend_bf16_bytes(c->tokens_max, c->hidden / c->heads);
+    return wide > low ? wide : low;
+}
+
+static int worker_init(struct metallm__worker *w, struct metallm__crew *crew, uint32_t part,
                        metallm_error *err)
 {
     const struct metallm__bert_config *c = &crew->net->bert->config;
     const size_t widest = c->inner > 3 * c->hidden ? c->inner : 3 * c->hidden;
     w->crew = crew;
     w->part = part;
-    w->input = metallm__alloc_aligned(METALLM__GEMM_ROWS_MAX * widest, sizeof *w->input);
-    w->block = metallm__alloc_aligned(METALLM__GEMM_ROWS_MAX * widest, sizeof *w->block);
-    w->scratch = metallm__alloc_aligned(metallm__attend_floats(c->tokens_max, c->hidden / c->heads),
-                                        sizeof *w->scratch);
-    if (w->input == NULL || w->block == NULL || w->scratch == NULL)
+    w->input = metallm__alloc_aligned(METALLM__GEMM_ROWS_MAX * widest, sizeof(float));
+    w->block = metallm__alloc_aligned(METALLM__GEMM_ROWS_MAX * widest, sizeof(float));
+    w->scratch = metallm__alloc_aligned(scratch_bytes(c), 1);
+    w->line = metallm__alloc_aligned(widest, sizeof *w->line);
+    if (w->input == NULL || w->block == NULL || w->scratch == NULL || w->line == NULL)
         return metallm__error_nomem(err, "an encoder's thread");
     /* Rows that pad a block are computed and not used, but never uninitialised. */
-    memset(w->input, 0, METALLM__GEMM_ROWS_MAX * widest * sizeof *w->input);
+    memset(w->input, 0, METALLM__GEMM_ROWS_MAX * widest * sizeof(float));
     return metallm__gemm_worker_new(&w->gemm, crew->net->gemm, err);
 }
 
@@ -262,7 +167,7 @@ int metallm__crew_new(struct metallm__crew **out, struct metallm__net *net, uint
     pthread_cond_init(&crew->done, NULL);
     crew->workers = metallm__calloc(threads, sizeof *crew->workers);
     crew->x = metallm__alloc_aligned(METALLM__PACK_ROWS * hidden, sizeof *crew->x);
-    crew->qkv = metallm__alloc_aligned(METALLM__PACK_ROWS * 3 * hidden, sizeof *crew->qkv);
+    crew->qkv = metallm__alloc_aligned(METALLM__PACK_ROWS * 3 * hidden, sizeof(float));
     crew->context = metallm__alloc_aligned(METALLM__PACK_ROWS * hidden, sizeof *crew->context);
     int rc = METALLM_OK;
     if (crew->workers == NULL || crew->x == NULL || crew->qkv == NULL || crew->context == NULL)
@@ -298,6 +203,7 @@ void metallm__crew_free(struct metallm__crew *crew)
         metallm__free(crew->workers[i].input);
         metallm__free(crew->workers[i].block);
         metallm__free(crew->workers[i].scratch);
+        metallm__free(crew->workers[i].line);
     }
     metallm__free(crew->workers);
     metallm__free(crew->x);

@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "encoder/backend.h"
 #include "encoder/net.h"
+#include "encoder/sample.h"
 #include "encoder/tokenizer.h"
 
 #define PATH_BYTES 4096u
@@ -33,6 +34,55 @@ struct state {
 };
 
 static const char *const precision_names[METALLM__PRECISION_COUNT] = {"fp32", "bf16", "int8"};
+
+/* ---- packing ---- */
+
+/* Adds [CLS] ids [SEP], where ids stand already at their place in the pack. */
+static void close_sequence(const struct state *s, struct metallm__pack *pack, size_t ids,
+                           float *out, float *copy)
+{
+    uint32_t first = pack->starts[pack->count], rows = (uint32_t)ids + 2;
+    pack->ids[first] = s->tokenizer.cls;
+    pack->ids[first + rows - 1] = s->tokenizer.sep;
+    for (uint32_t i = 0; i < rows; i++)
+        pack->positions[first + i] = i;
+    pack->out[pack->count] = out;
+    pack->copy[pack->count] = copy;
+    pack->count++;
+    pack->starts[pack->count] = first + rows;
+}
+
+/* Adds the beginning of a text, and its end where that is another. Returns the tokens of the head.
+ */
+static uint32_t add_text(const struct state *s, struct metallm__pack *pack, const char *text,
+                         size_t len, float *head, float *tail)
+{
+    const size_t ids_max = s->bert->config.tokens_max - 2;
+    bool is_cut;
+    size_t n = metallm__tokenize_head(&s->tokenizer, text, len,
+                                      pack->ids + pack->starts[pack->count] + 1, ids_max, &is_cut);
+    close_sequence(s, pack, n, head, is_cut ? NULL : tail);
+    if (is_cut && tail != NULL) {
+        size_t last = metallm__tokenize_tail(&s->tokenizer, text, len,
+                                             pack->ids + pack->starts[pack->count] + 1, ids_max);
+        close_sequence(s, pack, last, tail, NULL);
+    }
+    return (uint32_t)n + 2;
+}
+
+/* The sample texts as one batch, for its ranges alone. */
+static int make_sample(const struct state *s, struct metallm__pack **out, metallm_error *err)
+{
+    struct metallm__pack *pack = metallm__calloc(1, sizeof *pack);
+    if (pack == NULL)
+        return metallm__error_nomem(err, "an encoder's batch");
+    for (size_t i = 0; metallm__sample_texts[i] != NULL; i++)
+        if (pack->starts[pack->count] + s->bert->config.tokens_max <= METALLM__PACK_ROWS)
+            add_text(s, pack, metallm__sample_texts[i], strlen(metallm__sample_texts[i]), NULL,
+                     NULL);
+    *out = pack;
+    return METALLM_OK;
+}
 
 /* ---- opening ---- */
 
@@ -58,9 +108,10 @@ static int default_folder(char *out, size_t size, metallm_error *err)
 static int choose_precision(const char *wanted, enum metallm__isa isa, enum metallm__precision *out,
                             metallm_error *err)
 {
-    (void)isa;
     if (wanted == NULL || strcmp(wanted, "auto") == 0) {
-        *out = METALLM__PRECISION_FP32;
+        /* int8 keeps its cosine where it runs (docs/encoder.md), and is the fastest everywhere. */
+        *out = metallm__precision_runs(METALLM__PRECISION_INT8, isa) ? METALLM__PRECISION_INT8
+                                                                     : METALLM__PRECISION_FP32;
         return METALLM_OK;
     }
     for (int i = 0; i < METALLM__PRECISION_COUNT; i++)
@@ -139,8 +190,12 @@ static int open_parts(struct state *s, const char *folder, const metallm_encoder
         rc = metallm__error_set(err, METALLM_EMISMATCH,
                                 "'%s' has %u tokens, the model's embedding only %u", vocab,
                                 s->tokenizer.vocab.count, s->bert->config.vocab);
+    struct metallm__pack *sample = NULL;
     if (rc == METALLM_OK)
-        rc = metallm__net_new(&s->net, s->bert, precision, isa, err);
+        rc = make_sample(s, &sample, err);
+    if (rc == METALLM_OK)
+        rc = metallm__net_new(&s->net, s->bert, precision, isa, sample, err);
+    metallm__free(sample);
     if (rc == METALLM_OK)
         name_model(s->bert, precision, facts);
     return rc;
@@ -208,39 +263,6 @@ static void give_back(struct state *s, struct session *session)
     session->next = s->idle;
     s->idle = session;
     pthread_mutex_unlock(&s->lock);
-}
-
-/* Adds [CLS] ids [SEP], where ids stand already at their place in the pack. */
-static void close_sequence(const struct state *s, struct metallm__pack *pack, size_t ids,
-                           float *out, float *copy)
-{
-    uint32_t first = pack->starts[pack->count], rows = (uint32_t)ids + 2;
-    pack->ids[first] = s->tokenizer.cls;
-    pack->ids[first + rows - 1] = s->tokenizer.sep;
-    for (uint32_t i = 0; i < rows; i++)
-        pack->positions[first + i] = i;
-    pack->out[pack->count] = out;
-    pack->copy[pack->count] = copy;
-    pack->count++;
-    pack->starts[pack->count] = first + rows;
-}
-
-/* Adds the beginning of a text, and its end where that is another. Returns the tokens of the head.
- */
-static uint32_t add_text(const struct state *s, struct metallm__pack *pack, const char *text,
-                         size_t len, float *head, float *tail)
-{
-    const size_t ids_max = s->bert->config.tokens_max - 2;
-    bool is_cut;
-    size_t n = metallm__tokenize_head(&s->tokenizer, text, len,
-                                      pack->ids + pack->starts[pack->count] + 1, ids_max, &is_cut);
-    close_sequence(s, pack, n, head, is_cut ? NULL : tail);
-    if (is_cut && tail != NULL) {
-        size_t last = metallm__tokenize_tail(&s->tokenizer, text, len,
-                                             pack->ids + pack->starts[pack->count] + 1, ids_max);
-        close_sequence(s, pack, last, tail, NULL);
-    }
-    return (uint32_t)n + 2;
 }
 
 static int run(struct session *session, metallm_error *err)

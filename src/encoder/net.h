@@ -22,10 +22,14 @@ struct metallm__pack {
     uint32_t count;                          /* sequences */
 };
 
-/* b outlives the net. METALLM_EMISMATCH: the CPU (or METALLM_ISA) lacks this precision. */
+/* Whether the CPU at this level has the instructions for a precision. */
+bool metallm__precision_runs(enum metallm__precision precision, enum metallm__isa isa);
+
+/* b outlives the net. sample: texts on which int8 measures the range of each column (its out may be
+ * NULL); not kept. METALLM_EMISMATCH: the CPU (or METALLM_ISA) lacks this precision. */
 METALLM_MUSTCHECK int metallm__net_new(struct metallm__net **out, const struct metallm__bert *b,
                                        enum metallm__precision precision, enum metallm__isa isa,
-                                       metallm_error *err);
+                                       const struct metallm__pack *sample, metallm_error *err);
 void metallm__net_free(struct metallm__net *net);
 
 METALLM_MUSTCHECK int metallm__crew_new(struct metallm__crew **out, struct metallm__net *net,

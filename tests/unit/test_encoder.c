@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_encoder.c - vectors against the reference, whatever the batch and the threads; the features'
- * layout; the hash encoder and the text features. */
+ * test_encoder.c - vectors whatever the batch and the threads; the features' layout; the hash encoder
+ * and the text features. Accuracy: test_precision.c. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -36,38 +36,6 @@ static double cosine(const float *a, const float *b, size_t n)
         bb += (double)b[i] * b[i];
     }
     return ab / sqrt(aa * bb);
-}
-
-static void fp32_vectors_equal_the_reference(void **state)
-{
-    (void)state;
-    if (weights_folder() == NULL)
-        skip();
-    size_t count;
-    struct reference *rows = references_load(&count);
-    metallm_encoder *e = open_encoder("minilm", "fp32", 1);
-    assert_string_equal(metallm_encoder_id(e), "minilm-l6-v2/fp32");
-    assert_int_equal(metallm_encoder_dim(e), 384);
-    const char **texts = calloc(count, sizeof *texts);
-    size_t *lens = calloc(count, sizeof *lens);
-    float *out = calloc(count, 384 * sizeof *out);
-    uint32_t *tokens = calloc(count, sizeof *tokens);
-    for (size_t i = 0; i < count; i++) {
-        texts[i] = rows[i].text;
-        lens[i] = rows[i].len;
-    }
-    assert_int_equal(metallm_encoder_embed(e, texts, lens, count, out, tokens, NULL), METALLM_OK);
-    for (size_t i = 0; i < count; i++) {
-        double c = cosine(out + 384 * i, rows[i].embedding, 384);
-        if (!(c >= 0.99999) || tokens[i] != rows[i].id_count)
-            fail_msg("row %zu: cosine %.6f, %u tokens", i, c, tokens[i]);
-    }
-    free(texts);
-    free(lens);
-    free(out);
-    free(tokens);
-    metallm_encoder_free(e);
-    references_free(rows, count);
 }
 
 /* Texts of many lengths, some longer than the limit. */
@@ -254,7 +222,6 @@ static void text_features_count_what_they_say(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fp32_vectors_equal_the_reference),
         cmocka_unit_test(vectors_depend_on_neither_batch_nor_threads),
         cmocka_unit_test(features_can_be_cancelled),
         cmocka_unit_test(what_cannot_be_opened_is_named),
