@@ -30,7 +30,6 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (60) with libFuzzer
 	scripts/fuzz $(FUZZ_SECONDS)
 
 bench: ## the benchmarks of bench/
-	scripts/build build -Dtests=disabled
 	scripts/bench
 
 lint: ## layers, names, lengths, documents, formatting
