@@ -216,6 +216,19 @@ def check_symbols(tree):
                     yield f"src/{layer}: global '{name}' does not begin with {allowed[0]}"
 
 
+def check_api(tree):
+    """What a public header declares is in the shared library, and nothing else is."""
+    declared = set()
+    for path in tree.matching("include/metallm/*.h"):
+        text = re.sub(r"/\*.*?\*/", " ", tree.text(path), flags=re.DOTALL)
+        declared |= set(re.findall(r"METALLM_API[^;{]*?\b(metallm_\w+)\s*\(", text))
+    shown = set(defined_symbols(tree.build / "src/libmetallm.so", "-D"))
+    for name in sorted(declared - shown):
+        yield f"{name}: declared in a public header, and not in the library"
+    for name in sorted(shown - declared):
+        yield f"{name}: in the library, and declared in no public header"
+
+
 def check_documents(tree):
     """What a document names exists: paths in backquotes and links to files of the project."""
     tops = ("src/", "tests/", "docs/", "include/", "scripts/", "bench/", "examples/", "web/", ".ci/")
