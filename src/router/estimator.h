@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * estimator.h - one function table per estimator of quality: fitted once on outcomes, then
- * read-only. Every estimator sees the same prepared vectors z (src/router/features.h) and predicts
- * the expected score of every model. Missing scores (NaN) are left out, never taken as 0. */
+ * read-only. Every estimator sees the same prepared vectors z (src/router/projection.h) and
+ * predicts the expected score of every model. Missing scores (NaN) are left out, never taken as 0.
+ */
 #ifndef ROUTER_ESTIMATOR_H
 #define ROUTER_ESTIMATOR_H
 #include "base/safetensors.h"
@@ -17,12 +18,17 @@ struct metallm__fit_data {
     const metallm_progress *progress; /* may be NULL */
 };
 
+#define METALLM__PARAMS_MAX     12u
+#define METALLM__CANDIDATES_MAX 4u
+
 struct metallm__param { /* a hyper-parameter: the table feeds parser, help and man page */
     const char *name;
     double fallback, low, high;
     const char *help;
+    /* Tried by cross-validation unless the parameter is given; count 0: the fallback stands. */
+    double candidates[METALLM__CANDIDATES_MAX];
+    uint32_t candidate_count;
 };
-#define METALLM__PARAMS_MAX 12u
 
 struct metallm__estimator {
     const char *name;
@@ -44,6 +50,23 @@ struct metallm__estimator {
 
 extern const struct metallm__estimator metallm__estimator_mean, metallm__estimator_linear,
     metallm__estimator_knn, metallm__estimator_logistic, metallm__estimator_kernel,
-    metallm__estimator_mlp;
+    metallm__estimator_mlp, metallm__estimator_forest;
+
+/* The i-th of them all (NULL after the last), and the one of this name (NULL: none). */
+const struct metallm__estimator *metallm__estimator_at(uint32_t i);
+const struct metallm__estimator *metallm__estimator_find(const char *name);
+
+/* An estimator with its hyper-parameters: "knn:k=100,weight=0". */
+struct metallm__spec {
+    const struct metallm__estimator *estimator;
+    double values[METALLM__PARAMS_MAX];
+    uint8_t given[METALLM__PARAMS_MAX]; /* 1: named in the text, not to be chosen */
+};
+/* METALLM_ENOTFOUND: no such estimator; METALLM_EINVAL: no such key, or a value out of range. */
+METALLM_MUSTCHECK int metallm__spec_parse(struct metallm__spec *out, const char *text,
+                                          metallm_error *err);
+void metallm__spec_default(struct metallm__spec *out, const struct metallm__estimator *e);
+/* "NAME:key=value,..." of size bytes at most, cut where it does not fit. */
+void metallm__spec_print(const struct metallm__spec *spec, char *out, size_t size);
 
 #endif
