@@ -178,6 +178,7 @@ static void print_text(const struct import *im)
     } lines[] = {
         {a->files_known, "files were there already: nothing was added from them"},
         {a->files_replaced, "files had changed: their former rows were replaced"},
+        {a->copies, "outcomes left out that another file gave already"},
         {a->costs, "costs filled in from prices"},
         {r->files_unknown, "files of no known format passed over"},
         {r->rows_skipped, "rows skipped"},
@@ -229,6 +230,7 @@ static bool build_json(const struct import *im, yyjson_mut_doc *doc)
         {"duplicates", r->duplicates},
         {"cells_bad", r->cells_bad},
         {"cells_missing", r->cells_missing},
+        {"copies", a->copies},
         {"queries_added", a->queries},
         {"outcomes_added", a->outcomes},
         {"costs_filled", a->costs},

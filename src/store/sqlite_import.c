@@ -192,7 +192,9 @@ static int add_outcome(struct metallm__sqlite *s, sqlite3_int64 query, sqlite3_i
     for (int i = 0; i < 5; i++)
         bind_real(statement, 4 + i, (double)values[i]);
     rc = metallm__sqlite_run(s, statement, err);
-    added->outcomes += rc == METALLM_OK && sqlite3_changes(s->db) > 0;
+    bool is_new = sqlite3_changes(s->db) > 0;
+    added->outcomes += is_new;
+    added->copies += !is_new;
     return rc;
 }
 

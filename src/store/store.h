@@ -29,6 +29,7 @@ void metallm__store_wait(struct metallm__store *s, int wait_ms);
 /* What importing a file did. */
 struct metallm__store_added {
     size_t queries, outcomes; /* new ones */
+    size_t copies;            /* outcomes left out: another file gave them already */
     size_t files_known;       /* of the same bytes and options: nothing was done */
     size_t files_replaced; /* the same path with other bytes: what it gave before was taken out */
     size_t costs;          /* filled in by prices */

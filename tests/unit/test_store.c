@@ -207,8 +207,12 @@ static void rows_of_one_query_meet_across_files(void **state)
                                            &opts, &added, &err),
                      METALLM_OK);
     assert_int_equal(added.costs, 2);
+    assert_int_equal(added.copies, 0);
+    import_good(s, in_data("routerarena_predictions.json"), &added);
+    assert_int_equal(added.queries, 4);
+    assert_int_equal(added.copies, 1);
     metallm_outcomes *o = read_store(s, NULL, NULL);
-    assert_int_equal(metallm_outcomes_query_count(o), 3);
+    assert_int_equal(metallm_outcomes_query_count(o), 4);
     const metallm_outcome c = metallm_outcomes_get(o, 0, metallm_outcomes_find_model(o, "tiny-1"));
     assert_true(c.score == 0 && fabsf(c.cost_usd - 3e-5f) < 1e-10f);
     metallm_outcomes_free(o);
