@@ -37,7 +37,7 @@ struct run {
     uint32_t slots;
     enum metallm__event_prior prior[METALLM_MODELS_MAX]; /* by model of the input */
     uint32_t like[METALLM_MODELS_MAX];
-    double s1[METALLM_MODELS_MAX], s2[METALLM_MODELS_MAX];
+    double s1[METALLM_MODELS_MAX], s2[METALLM_MODELS_MAX], p[METALLM_MODELS_MAX];
     struct pending *queue; /* ring */
     size_t queue_cap, queue_head, queue_len;
     double delay; /* in force */
@@ -86,6 +86,8 @@ static double prior_quality(const struct run *r, const float *row, uint32_t mode
         return r->s1[model];
     case METALLM__PRIOR_S2:
         return r->s2[model];
+    case METALLM__PRIOR_S3:
+        return r->p[model] * r->s2[model] + (1 - r->p[model]) * (1 - r->s2[model]);
     case METALLM__PRIOR_LIKE:
         return (double)cells_of(r, row, r->like[model])[METALLM__CELL_PRIOR_QUALITY];
     case METALLM__PRIOR_NONE:
@@ -197,6 +199,7 @@ static int arrive(struct run *r, const struct metallm__event *e, metallm_error *
         return rc;
     r->prior[e->model] = r->opts->start == METALLM__START_PRIOR ? e->prior : METALLM__PRIOR_ROUTER;
     r->like[e->model] = e->like;
+    r->p[e->model] = e->amount;
     r->slot_model[r->slots++] = e->model;
     const double factor = r->worlds->items[r->world].factor[e->model];
     if (factor != 1)

@@ -42,6 +42,7 @@ enum metallm__event_prior {
     METALLM__PRIOR_ROUTER, /* the router's own estimates, query by query */
     METALLM__PRIOR_S1,     /* their mean over the rows, for every query (task score S1) */
     METALLM__PRIOR_S2,     /* the mean of 1[estimate > 0.5] (task score S2) */
+    METALLM__PRIOR_S3,     /* p S2 + (1 - p) (1 - S2), p the event's amount (task score S3) */
     METALLM__PRIOR_LIKE,   /* another model's estimates and statistics */
     METALLM__PRIOR_NONE,   /* uninformed: the mean of the other models' estimates */
 };
@@ -50,7 +51,7 @@ struct metallm__event {
     uint64_t step; /* before this request, counted from 0 */
     enum metallm__event_kind kind;
     uint32_t model;                      /* price to leave */
-    double factor, score, shift, amount; /* score NaN: shift; amount: of delay, missing, noise */
+    double factor, score, shift, amount; /* score NaN: shift; amount: of delay, missing, noise; p */
     enum metallm__event_prior prior;     /* arrive */
     uint32_t like;
     char what[96]; /* for people */

@@ -270,9 +270,9 @@ int metallm__worlds_make(struct metallm__worlds *out, const struct metallm__repl
     }
     for (size_t i = 0; i < w.count; i++) {
         if (!anybody(&w.items[i], in->models)) {
+            const unsigned long long from = w.items[i].from;
             metallm__free(w.items);
-            return metallm__error_set(err, METALLM_EINVAL, "no model is there at step %llu",
-                                      (unsigned long long)w.items[i].from);
+            return metallm__error_set(err, METALLM_EINVAL, "no model is there at step %llu", from);
         }
         find_references(&s, &w.items[i]);
     }
