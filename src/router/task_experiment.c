@@ -10,8 +10,8 @@
 #include "base/rng.h"
 #include "router/task_select.h"
 
-#define LIST_DEPTH                                                                                 \
-    96u /* neighbours kept, so that leaving one more task out seldom needs a search */
+#define SPARE                                                                                      \
+    76u /* neighbours beyond those needed: leaving one more task out seldom needs a search */
 
 /* Sums for a correlation. */
 struct moments {
@@ -73,6 +73,10 @@ struct trial {
     uint8_t *is_used;
     uint32_t *order; /* rows of a task, those to label first */
     uint32_t task;
+    struct metallm__task_trial told; /* of this task; its arrays follow */
+    double score[METALLM__RULES][METALLM_MODELS_MAX];
+    double p[METALLM__RULES][METALLM_MODELS_MAX];
+    double labelled[METALLM_MODELS_MAX], rest[METALLM_MODELS_MAX];
     uint8_t allowed[METALLM_MODELS_MAX];
     struct sums sums;
 };
@@ -87,11 +91,14 @@ static void try_rules(struct trial *t, double *bma)
 {
     const struct metallm__task_row *row = &t->whole.rows[t->task];
     const struct metallm__task_view *v = &t->view;
-    double score[METALLM_MODELS_MAX];
     for (uint32_t r = 0; r < METALLM__RULES; r++) {
         enum metallm__task_rule rule = (enum metallm__task_rule)r;
+        double *score = t->score[r];
         metallm__task_score(v, row, rule, score);
         uint32_t pick = metallm__task_choose(v, row, rule, score, t->allowed);
+        t->told.pick[r] = pick;
+        for (uint32_t j = 0; j < v->models; j++)
+            t->p[r][j] = metallm__task_p(v, row, rule, j).mean;
         double got = value(t, pick);
         *bma = r == METALLM__RULE_BMA ? got : *bma;
         mean_add(&t->sums.quality[r], got);
@@ -143,18 +150,43 @@ static void try_labels(struct trial *t)
     if (labels == 0 || count < labels + METALLM__TASK_ROWS_MIN)
         return;
     qsort_r(t->order, count, sizeof *t->order, by_hash, t);
-    double score[METALLM_MODELS_MAX];
+    double *score = t->labelled, mean[METALLM_MODELS_MAX];
     metallm__task_score(&t->view, row, METALLM__RULE_S1, score);
     struct metallm__labels known = {lib->score, t->order, labels, lib->models};
     metallm__task_add_labels(&known, NULL, score);
     uint32_t pick = metallm__task_choose(&t->view, row, METALLM__RULE_S1, score, t->allowed);
-    metallm__task_score(&t->view, row, METALLM__RULE_BMA, score);
-    uint32_t bma = metallm__task_choose(&t->view, row, METALLM__RULE_BMA, score, t->allowed);
+    metallm__task_score(&t->view, row, METALLM__RULE_BMA, mean);
+    uint32_t bma = metallm__task_choose(&t->view, row, METALLM__RULE_BMA, mean, t->allowed);
+    t->told.labels = labels;
+    t->told.labelled_pick = pick;
+    for (uint32_t j = 0; j < lib->models; j++)
+        t->rest[j] = rest_of_task(t, labels, count, j);
     double got = rest_of_task(t, labels, count, pick), plain = rest_of_task(t, labels, count, bma);
     if (!isnan(got) && !isnan(plain)) {
         mean_add(&t->sums.labelled, got);
         mean_add(&t->sums.labelled_bma, plain);
     }
+}
+
+static void tell(struct trial *t, enum metallm__task_rule used, uint32_t pick)
+{
+    const struct metallm__task_row *row = &t->whole.rows[t->task];
+    if (t->request->tried == NULL)
+        return;
+    t->told.task = t->request->lib->names[t->task];
+    t->told.samples = row->samples;
+    t->told.models = t->view.models;
+    t->told.distance = row->distance;
+    t->told.row = row;
+    t->told.used = used;
+    t->told.used_pick = pick;
+    for (uint32_t r = 0; r < METALLM__RULES; r++) {
+        t->told.score[r] = t->score[r];
+        t->told.p[r] = t->p[r];
+    }
+    t->told.labelled = t->labelled;
+    t->told.rest = t->rest;
+    t->request->tried(t->request->payload, &t->told);
 }
 
 /* One task is new: rules are compared on the others, and the best of them is used. */
@@ -169,6 +201,7 @@ static int try_task(struct trial *t, metallm_error *err)
         return rc;
     memset(t->is_used, 1, others.tasks);
     t->is_used[t->task] = 0;
+    t->told = (struct metallm__task_trial){0};
     t->view.rows = others.rows;
     rc = metallm__task_loto(&t->view, &loto, NULL, err);
     if (rc == METALLM_OK) {
@@ -183,6 +216,7 @@ static int try_task(struct trial *t, metallm_error *err)
             if (t->allowed[j])
                 possible = fmax(possible, value(t, j));
         mean_add(&t->sums.possible, possible);
+        tell(t, loto.best, pick);
     }
     metallm__task_table_fini(&others);
     return rc;
@@ -203,7 +237,7 @@ static int try_all(struct trial *t, metallm_error *err)
 {
     const struct metallm__library *lib = t->request->lib;
     const metallm_progress *progress = t->request->progress;
-    int rc = metallm__task_lists_find(&t->lists, lib, LIST_DEPTH, err);
+    int rc = metallm__task_lists_find(&t->lists, lib, metallm__task_depth(lib) + SPARE, err);
     if (rc == METALLM_OK)
         rc = metallm__task_table_of_library(&t->whole, &t->lists, UINT32_MAX, err);
     for (t->task = 0; rc == METALLM_OK && t->task < lib->tasks; t->task++) {
@@ -244,7 +278,7 @@ int metallm__task_experiment(const struct metallm__experiment_request *request,
     t->is_used = metallm__alloc(lib->tasks, 1);
     t->order = metallm__alloc(lib->rows, sizeof *t->order);
     t->view = (struct metallm__task_view){NULL,        t->is_used, request->penalty, lib->tasks,
-                                          lib->models, lib->dim,   request->seed};
+                                          lib->models, lib->dim,   request->seed,    lib->how};
     int rc = t->is_used == NULL || t->order == NULL ? metallm__error_nomem(err, "an experiment")
                                                     : try_all(t, err);
     if (rc == METALLM_OK)

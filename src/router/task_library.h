@@ -7,6 +7,7 @@
 #define ROUTER_TASK_LIBRARY_H
 #include "base/safetensors.h"
 #include "metallm/router.h"
+#include "router/task_scores.h"
 
 #define METALLM__LIBRARY_ROWS_MAX 20000u /* kept of a larger training set, evenly by task */
 #define METALLM__LIBRARY_TASKS    65536u
@@ -18,6 +19,7 @@ struct metallm__library {
     float *score;   /* rows x models; NaN: not known */
     uint32_t *task; /* rows */
     char **names;   /* tasks */
+    struct metallm__task_settings how; /* how its tasks are judged; 0: the defaults; not saved */
 };
 
 /* Models in the order of the outcomes. A task's name is the query's task up to the first '/': a

@@ -78,6 +78,16 @@ static const struct source {
     [METALLM__RULE_TRUE_P_WIDE] = {1, TRUE},
 };
 
+static double width_of(const struct metallm__task_view *v)
+{
+    return v->how.width > 0 ? v->how.width : METALLM__TASK_WIDTH;
+}
+
+static double sure_of(const struct metallm__task_view *v)
+{
+    return v->how.sure > 0 ? v->how.sure : METALLM__TASK_SURE;
+}
+
 static struct metallm__smoothed smoothed_p(const struct metallm__task_view *v,
                                            const struct metallm__task_row *row, uint32_t patch,
                                            uint32_t model)
@@ -86,7 +96,7 @@ static struct metallm__smoothed smoothed_p(const struct metallm__task_view *v,
     for (uint32_t t = 0; t < v->tasks; t++)
         if (v->is_used[t] && v->rows[t].samples >= METALLM__TASK_ROWS_MIN)
             smoother_add(&s, row->distance - v->rows[t].distance,
-                         v->rows[t].patch[patch].accuracy[model], METALLM__TASK_WIDTH);
+                         v->rows[t].patch[patch].accuracy[model], width_of(v));
     return smoother_value(&s);
 }
 
@@ -210,5 +220,5 @@ uint32_t metallm__task_choose(const struct metallm__task_view *v,
     if (rule != METALLM__RULE_S3 || bma == UINT32_MAX || best == bma)
         return best;
     bool is_comparable = !isnan(score[bma]);
-    return !is_comparable || chance_above(v, row, best, bma) >= METALLM__TASK_SURE ? best : bma;
+    return !is_comparable || chance_above(v, row, best, bma) >= sure_of(v) ? best : bma;
 }

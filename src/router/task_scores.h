@@ -15,7 +15,14 @@
 #define METALLM__TASK_PATCHES  2u   /* sizes of neighbourhood that are kept: */
 #define METALLM__TASK_K_PAPER  5u   /* 0: the paper's k */
 #define METALLM__TASK_K_WIDE   20u  /* 1 */
+#define METALLM__TASK_K_MAX    100u /* of either k in settings */
 #define METALLM__TASK_ROWS_MIN 5u   /* a smaller task gives no (u, accuracy) pair */
+
+/* What experiments may vary; 0: as above. */
+struct metallm__task_settings {
+    uint32_t k[METALLM__TASK_PATCHES]; /* neighbours, 1..METALLM__TASK_K_MAX */
+    double width, sure;
+};
 
 /* Means over a task's samples, by model, from neighbours outside the task. g = mean score of the k
  * nearest samples, gbar = 1[g > 1/2]. Soft scores s count as chances: gbar is right with chance
@@ -41,6 +48,7 @@ struct metallm__task_view {
     const double *penalty; /* models; taken off every score when models are compared */
     uint32_t tasks, models, dim;
     uint64_t seed; /* of the draws */
+    struct metallm__task_settings how;
 };
 
 enum metallm__task_rule {

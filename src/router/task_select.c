@@ -232,7 +232,7 @@ int metallm__task_select(const struct metallm__select_request *q, struct metallm
     double *residual = metallm__alloc(lib->tasks, sizeof *residual * lib->models);
     int rc = rows == NULL || is_used == NULL || residual == NULL
                  ? metallm__error_nomem(err, "a selection")
-                 : metallm__task_lists_find(&lists, lib, METALLM__TASK_K_WIDE, err);
+                 : metallm__task_lists_find(&lists, lib, metallm__task_depth(lib), err);
     if (rc == METALLM_OK)
         rc = metallm__task_table_of_library(&known, &lists, UINT32_MAX, err);
     if (rc == METALLM_OK)
@@ -240,7 +240,7 @@ int metallm__task_select(const struct metallm__select_request *q, struct metallm
     if (rc == METALLM_OK) {
         memset(is_used, 1, lib->tasks);
         struct metallm__task_view v = {known.rows,  is_used,  q->penalty, lib->tasks,
-                                       lib->models, lib->dim, q->seed};
+                                       lib->models, lib->dim, q->seed,    lib->how};
         rc = metallm__task_loto(&v, &s.loto, residual, err);
         if (rc == METALLM_OK) {
             find_labels(q, rows, &labels);

@@ -58,12 +58,30 @@ METALLM_MUSTCHECK int metallm__task_select(const struct metallm__select_request 
 
 /* Leaves each task of a library out in turn, as if it were new: also for the choice of the rule,
  * which sees nothing of it. */
+struct metallm__task_trial { /* what happened to one task; arrays of models, models numbers each */
+    const char *task;
+    size_t samples;
+    uint32_t models;
+    double distance;                     /* u */
+    const struct metallm__task_row *row; /* truth, and the accuracy and confidence of gbar */
+    const double *score[METALLM__RULES];
+    const double *p[METALLM__RULES]; /* the chance that gbar is right, as the rule takes it */
+    uint32_t pick[METALLM__RULES];
+    enum metallm__task_rule used; /* the rule that did best on the other tasks */
+    uint32_t used_pick;
+    size_t labels;          /* 0: the task was too small, or none were asked for */
+    const double *labelled; /* scores with the labels; only with labels */
+    const double *rest;     /* mean true score, less penalty, of the unlabelled samples */
+    uint32_t labelled_pick;
+};
 struct metallm__experiment_request {
     const struct metallm__library *lib;
     const double *penalty;
     size_t labels; /* of each task, for `labelled` */
     uint64_t seed;
-    const metallm_progress *progress; /* may be NULL */
+    const metallm_progress *progress;                                      /* may be NULL */
+    void (*tried)(void *payload, const struct metallm__task_trial *trial); /* may be NULL */
+    void *payload;
 };
 struct metallm__experiment {
     uint32_t judged;

@@ -8,8 +8,23 @@
 #include "base/mem.h"
 #include "math/nearest.h"
 
-static const uint32_t patch_k[METALLM__TASK_PATCHES] = {METALLM__TASK_K_PAPER,
-                                                        METALLM__TASK_K_WIDE};
+/* Neighbours of patch p, and how many any part of a row looks at. */
+static uint32_t patch_k(const struct metallm__library *lib, uint32_t p)
+{
+    static const uint32_t usual[METALLM__TASK_PATCHES] = {METALLM__TASK_K_PAPER,
+                                                          METALLM__TASK_K_WIDE};
+    return lib->how.k[p] > 0 ? lib->how.k[p] : usual[p];
+}
+
+uint32_t metallm__task_depth(const struct metallm__library *lib)
+{
+    uint32_t most = METALLM__TASK_NEAREST;
+    for (uint32_t p = 0; p < METALLM__TASK_PATCHES; p++)
+        most = patch_k(lib, p) > most ? patch_k(lib, p) : most;
+    METALLM_REQUIRE(most <= METALLM__TASK_K_MAX);
+    return most;
+}
+
 #define CELLS (4 * METALLM__TASK_PATCHES + 1) /* arrays of models in a row */
 
 static int table_new(struct metallm__task_table *t, uint32_t tasks, uint32_t models, uint32_t dim,
@@ -90,7 +105,7 @@ static void add_sample(struct metallm__task_table *t, struct metallm__task_row *
         double truth = s->score != NULL ? (double)s->score[j] : NAN;
         put(t, &row->truth[j], truth);
         for (uint32_t p = 0; p < METALLM__TASK_PATCHES; p++) {
-            double g = neighbours_mean(lib, s->index, patch_k[p], j);
+            double g = neighbours_mean(lib, s->index, patch_k(lib, p), j);
             if (isnan(g))
                 continue;
             double gbar = g > 0.5;
@@ -120,7 +135,7 @@ static void finish_row(struct metallm__task_table *t, struct metallm__task_row *
 int metallm__task_lists_find(struct metallm__task_lists *out, const struct metallm__library *lib,
                              uint32_t depth, metallm_error *err)
 {
-    METALLM_REQUIRE(depth >= METALLM__TASK_K_WIDE);
+    METALLM_REQUIRE(depth >= metallm__task_depth(lib));
     struct metallm__task_lists l = {.lib = lib, .depth = depth};
     l.index = metallm__alloc(lib->rows, sizeof *l.index * depth);
     l.similarity = metallm__alloc(lib->rows, sizeof *l.similarity * depth);
@@ -147,14 +162,14 @@ void metallm__task_lists_fini(struct metallm__task_lists *l)
     l->similarity = NULL;
 }
 
-/* The first METALLM__TASK_K_WIDE neighbours that are not of the task held out. false: the list was
- * cut before it held so many. */
-static bool filter(const struct metallm__task_lists *l, size_t row, uint32_t held_out,
+/* The first k neighbours that are not of the task held out. false: the list was cut before it held
+ * so many. */
+static bool filter(const struct metallm__task_lists *l, size_t row, uint32_t held_out, uint32_t k,
                    uint32_t *index, float *similarity)
 {
     uint32_t found = 0;
     bool is_whole = false;
-    for (uint32_t i = 0; i < l->depth && found < METALLM__TASK_K_WIDE; i++) {
+    for (uint32_t i = 0; i < l->depth && found < k; i++) {
         uint32_t at = l->index[row * l->depth + i];
         if (at == METALLM__NEAREST_NONE) {
             is_whole = true; /* there are no more */
@@ -165,8 +180,8 @@ static bool filter(const struct metallm__task_lists *l, size_t row, uint32_t hel
         index[found] = at;
         similarity[found++] = l->similarity[row * l->depth + i];
     }
-    is_whole = is_whole || found == METALLM__TASK_K_WIDE;
-    for (; found < METALLM__TASK_K_WIDE; found++) {
+    is_whole = is_whole || found == k;
+    for (; found < k; found++) {
         index[found] = METALLM__NEAREST_NONE;
         similarity[found] = -INFINITY;
     }
@@ -180,8 +195,8 @@ static int search(const struct metallm__library *lib, size_t row, uint32_t held_
     uint32_t own = 0;
     for (size_t i = 0; i < lib->rows; i++)
         group[i] = lib->task[i] == lib->task[row] || lib->task[i] == held_out ? 0 : 1;
-    struct metallm__nearest n = {lib->x,   lib->x + row * lib->dim, lib->rows, 1,
-                                 lib->dim, METALLM__TASK_K_WIDE,    group,     &own};
+    struct metallm__nearest n = {lib->x,   lib->x + row * lib->dim,  lib->rows, 1,
+                                 lib->dim, metallm__task_depth(lib), group,     &own};
     return metallm__nearest_find(&n, index, similarity, err);
 }
 
@@ -190,15 +205,16 @@ int metallm__task_table_of_library(struct metallm__task_table *out,
                                    metallm_error *err)
 {
     const struct metallm__library *lib = l->lib;
+    const uint32_t k = metallm__task_depth(lib);
     struct metallm__task_table t;
     uint32_t *group = metallm__alloc(lib->rows, sizeof *group);
     if (group == NULL)
         return metallm__error_nomem(err, "a table of tasks");
     int rc = table_new(&t, lib->tasks, lib->models, lib->dim, err);
     for (size_t i = 0; rc == METALLM_OK && i < lib->rows; i++) {
-        uint32_t index[METALLM__TASK_K_WIDE];
-        float similarity[METALLM__TASK_K_WIDE];
-        if (!filter(l, i, held_out, index, similarity))
+        uint32_t index[METALLM__TASK_K_MAX];
+        float similarity[METALLM__TASK_K_MAX];
+        if (!filter(l, i, held_out, k, index, similarity))
             rc = search(lib, i, held_out, group, index, similarity, err);
         struct sample s = {lib->x + i * lib->dim, lib->score + i * lib->models, index, similarity};
         if (rc == METALLM_OK)
@@ -219,7 +235,7 @@ int metallm__task_table_of_samples(struct metallm__task_table *out,
                                    const struct metallm__library *lib, const float *x,
                                    const float *score, size_t samples, metallm_error *err)
 {
-    const uint32_t k = METALLM__TASK_K_WIDE;
+    const uint32_t k = metallm__task_depth(lib);
     struct metallm__task_table t = {0};
     uint32_t *index = metallm__alloc(samples, k * sizeof *index);
     float *similarity = metallm__alloc(samples, k * sizeof *similarity);

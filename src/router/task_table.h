@@ -16,10 +16,11 @@ struct metallm__task_table {
 /* The nearest samples of other tasks, for each sample of a library: rows x depth, best first. */
 struct metallm__task_lists {
     const struct metallm__library *lib;
-    uint32_t depth; /* at least METALLM__TASK_K_WIDE */
+    uint32_t depth; /* at least the greatest k, and METALLM__TASK_NEAREST */
     uint32_t *index;
     float *similarity;
 };
+uint32_t metallm__task_depth(const struct metallm__library *lib); /* the least depth */
 METALLM_MUSTCHECK int metallm__task_lists_find(struct metallm__task_lists *out,
                                                const struct metallm__library *lib, uint32_t depth,
                                                metallm_error *err);

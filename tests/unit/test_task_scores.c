@@ -79,8 +79,14 @@ static struct world *new_world(uint32_t tasks, uint32_t samples, double spread, 
         w->names[t] = calloc(1, 8);
         snprintf(w->names[t], 8, "t%u", t % 100);
     }
-    w->lib = (struct metallm__library){tasks * samples, DIM,     MODELS,  tasks, w->x,
-                                       w->score,        w->task, w->names};
+    w->lib = (struct metallm__library){.rows = tasks * samples,
+                                       .dim = DIM,
+                                       .models = MODELS,
+                                       .tasks = tasks,
+                                       .x = w->x,
+                                       .score = w->score,
+                                       .task = w->task,
+                                       .names = w->names};
     return w;
 }
 
@@ -107,7 +113,7 @@ static void a_row_is_counted_from_the_neighbours(void **state)
         score[3 * i + 2] = NAN;
     }
     char *name[] = {(char[]){"a"}};
-    struct metallm__library lib = {6, DIM, MODELS, 1, x, score, task, name};
+    struct metallm__library lib = {6, DIM, MODELS, 1, x, score, task, name, {{0}, 0, 0}};
     const float sample[DIM] = {1, 0}, own[MODELS] = {1, .25f, NAN};
     struct metallm__task_table t;
     assert_int_equal(metallm__task_table_of_samples(&t, &lib, sample, own, 1, NULL), METALLM_OK);
@@ -234,7 +240,8 @@ static void the_experiment_finds_the_structure_and_repeats(void **state)
 {
     (void)state;
     struct world *w = new_world(10, 40, .1, 3);
-    struct metallm__experiment_request q = {&w->lib, no_penalty, 20, 1, NULL};
+    struct metallm__experiment_request q = {
+        .lib = &w->lib, .penalty = no_penalty, .labels = 20, .seed = 1};
     struct metallm__experiment a, b;
     assert_int_equal(metallm__task_experiment(&q, &a, NULL), METALLM_OK);
     assert_int_equal(metallm__task_experiment(&q, &b, NULL), METALLM_OK);
@@ -244,6 +251,47 @@ static void the_experiment_finds_the_structure_and_repeats(void **state)
     close_to(a.possible, .9, .05);
     assert_true(a.quality[METALLM__RULE_BMA] < .7);
     assert_true(a.quality[METALLM__RULE_S1] > .8 && a.labelled > a.labelled_bma);
+    free_world(w);
+}
+
+struct told {
+    uint32_t trials;
+    double s1, used, rest;
+};
+
+static void add_trial(void *payload, const struct metallm__task_trial *t)
+{
+    struct told *told = payload;
+    told->trials++;
+    told->s1 += t->row->truth[t->pick[METALLM__RULE_S1]];
+    told->used += t->row->truth[t->used_pick];
+    told->rest += t->rest[t->labelled_pick];
+    assert_int_equal(t->samples, 40);
+    assert_int_equal(t->labels, 20);
+}
+
+static void each_trial_of_the_experiment_is_told(void **state)
+{
+    (void)state;
+    struct world *w = new_world(10, 40, .1, 3);
+    struct told told = {0};
+    struct metallm__experiment_request q = {.lib = &w->lib,
+                                            .penalty = no_penalty,
+                                            .labels = 20,
+                                            .seed = 1,
+                                            .tried = add_trial,
+                                            .payload = &told};
+    struct metallm__experiment e, wide;
+    assert_int_equal(metallm__task_experiment(&q, &e, NULL), METALLM_OK);
+    assert_int_equal(told.trials, e.judged);
+    close_to(told.s1 / told.trials, e.quality[METALLM__RULE_S1], 1e-12);
+    close_to(told.used / told.trials, e.used, 1e-12);
+    close_to(told.rest / told.trials, e.labelled, 1e-12);
+    /* With the same k everywhere the two rules are one; a rule that is never sure enough is BMA. */
+    w->lib.how = (struct metallm__task_settings){.k = {60, 60}, .sure = 1.1};
+    assert_int_equal(metallm__task_experiment(&q, &wide, NULL), METALLM_OK);
+    close_to(wide.quality[METALLM__RULE_S1], wide.quality[METALLM__RULE_S1_PAPER], 1e-12);
+    close_to(wide.quality[METALLM__RULE_S3], wide.quality[METALLM__RULE_BMA], 1e-12);
     free_world(w);
 }
 
@@ -362,7 +410,8 @@ static int select_once(void *payload)
     struct metallm__select_request q = {&w->lib, x, NULL, no_penalty, 2, 1};
     struct metallm__selection s;
     int rc = metallm__task_select(&q, &s, NULL);
-    struct metallm__experiment_request e = {&w->lib, no_penalty, 5, 1, NULL};
+    struct metallm__experiment_request e = {
+        .lib = &w->lib, .penalty = no_penalty, .labels = 5, .seed = 1};
     struct metallm__experiment result;
     return rc == METALLM_OK ? metallm__task_experiment(&e, &result, NULL) : rc;
 }
@@ -387,6 +436,7 @@ int main(void)
         cmocka_unit_test(labels_outweigh_what_neighbours_say),
         cmocka_unit_test(few_tasks_give_no_chances),
         cmocka_unit_test(the_experiment_finds_the_structure_and_repeats),
+        cmocka_unit_test(each_trial_of_the_experiment_is_told),
         cmocka_unit_test(subtasks_are_joined_and_large_tasks_are_cut),
         cmocka_unit_test(a_library_survives_its_file),
         cmocka_unit_test(every_failing_allocation_is_reported),
