@@ -38,7 +38,24 @@ struct metallm__st_file {
     yyjson_doc *header;
     struct entry *entries; /* sorted by name */
     size_t count;
+    char prefix[METALLM__ST_PREFIX_BYTES];
 };
+
+/* A name with the part's prefix, in room where there is one. NULL: it is too long. */
+#define NAME_BYTES 512u
+static const char *full_name(const char *prefix, const char *name, char room[NAME_BYTES])
+{
+    if (prefix[0] == '\0')
+        return name;
+    int n = snprintf(room, NAME_BYTES, "%s%s", prefix, name);
+    return n > 0 && (size_t)n < NAME_BYTES ? room : NULL;
+}
+
+static void set_prefix(char out[METALLM__ST_PREFIX_BYTES], const char *prefix)
+{
+    METALLM_REQUIRE(strlen(prefix) < METALLM__ST_PREFIX_BYTES);
+    memcpy(out, prefix, strlen(prefix) + 1);
+}
 
 /* ---- reading ---- */
 
@@ -224,8 +241,11 @@ void metallm__st_close(struct metallm__st_file *f)
 
 static const struct entry *find(const struct metallm__st_file *f, const char *name)
 {
-    struct entry key = {.name = name};
-    return f->count == 0 ? NULL : bsearch(&key, f->entries, f->count, sizeof *f->entries, by_name);
+    char room[NAME_BYTES];
+    struct entry key = {.name = full_name(f->prefix, name, room)};
+    return f->count == 0 || key.name == NULL
+               ? NULL
+               : bsearch(&key, f->entries, f->count, sizeof *f->entries, by_name);
 }
 
 int metallm__st_get(const struct metallm__st_file *f, const char *name, enum metallm__dtype dtype,
@@ -259,7 +279,14 @@ bool metallm__st_has(const struct metallm__st_file *f, const char *name)
 const char *metallm__st_meta(const struct metallm__st_file *f, const char *key)
 {
     yyjson_val *meta = yyjson_obj_get(yyjson_doc_get_root(f->header), "__metadata__");
-    return yyjson_get_str(yyjson_obj_get(meta, key));
+    char room[NAME_BYTES];
+    const char *full = full_name(f->prefix, key, room);
+    return full != NULL ? yyjson_get_str(yyjson_obj_get(meta, full)) : NULL;
+}
+
+void metallm__st_read_part(struct metallm__st_file *f, const char *prefix)
+{
+    set_prefix(f->prefix, prefix);
 }
 
 /* ---- writing ---- */
@@ -280,7 +307,13 @@ struct metallm__st_writer {
     size_t count, cap;
     struct pair *meta;
     size_t meta_count, meta_cap;
+    char prefix[METALLM__ST_PREFIX_BYTES];
 };
+
+void metallm__st_write_part(struct metallm__st_writer *w, const char *prefix)
+{
+    set_prefix(w->prefix, prefix);
+}
 
 int metallm__st_writer_new(struct metallm__st_writer **out, metallm_error *err)
 {
@@ -312,6 +345,9 @@ int metallm__st_put(struct metallm__st_writer *w, const char *name, enum metallm
                     uint32_t rank, const size_t *shape, const void *data, metallm_error *err)
 {
     METALLM_REQUIRE(rank <= RANK_MAX && (size_t)dtype < DTYPES);
+    char room[NAME_BYTES];
+    if ((name = full_name(w->prefix, name, room)) == NULL)
+        return metallm__error_set(err, METALLM_ELIMIT, "a tensor's name is too long");
     struct pending p = {.tensor = {.dtype = dtype, .rank = rank, .count = 1}};
     bool is_taken = strcmp(name, "__metadata__") == 0;
     for (size_t i = 0; i < w->count; i++)
@@ -344,6 +380,9 @@ int metallm__st_put(struct metallm__st_writer *w, const char *name, enum metallm
 int metallm__st_put_meta(struct metallm__st_writer *w, const char *key, const char *text,
                          metallm_error *err)
 {
+    char room[NAME_BYTES];
+    if ((key = full_name(w->prefix, key, room)) == NULL)
+        return metallm__error_set(err, METALLM_ELIMIT, "a key of the metadata is too long");
     for (size_t i = 0; i < w->meta_count; i++)
         if (strcmp(w->meta[i].key, key) == 0)
             return metallm__error_set(err, METALLM_EINVAL, "metadata '%s' is already there", key);

@@ -42,7 +42,13 @@ METALLM_MUSTCHECK int metallm__st_get(const struct metallm__st_file *f, const ch
 bool metallm__st_has(const struct metallm__st_file *f, const char *name);
 const char *metallm__st_meta(const struct metallm__st_file *f, const char *key); /* NULL: none */
 
+/* Several parts of one kind in one file: names and keys asked for or put from now on mean
+ * PREFIXname.
+ * "" is the file's own. Shorter than METALLM__ST_PREFIX_BYTES. */
+#define METALLM__ST_PREFIX_BYTES 32u
+void metallm__st_read_part(struct metallm__st_file *f, const char *prefix);
 struct metallm__st_writer; /* collects tensors; data is copied */
+void metallm__st_write_part(struct metallm__st_writer *w, const char *prefix);
 METALLM_MUSTCHECK int metallm__st_writer_new(struct metallm__st_writer **out, metallm_error *err);
 void metallm__st_writer_free(struct metallm__st_writer *w);
 METALLM_MUSTCHECK int metallm__st_put(struct metallm__st_writer *w, const char *name,

@@ -117,6 +117,32 @@ static void equal_calls_give_equal_bytes(void **state)
     unlink(other);
 }
 
+static void parts_have_names_of_their_own(void **state)
+{
+    (void)state;
+    struct metallm__st_writer *w = NULL;
+    assert_int_equal(metallm__st_writer_new(&w, NULL), METALLM_OK);
+    for (int part = 0; part < 2; part++) {
+        metallm__st_write_part(w, part == 0 ? "" : "inner.");
+        assert_int_equal(metallm__st_put(w, "one", METALLM__F64, 0, NULL, &one, NULL), METALLM_OK);
+        assert_int_equal(metallm__st_put_meta(w, "part", part == 0 ? "outer" : "inner", NULL),
+                         METALLM_OK);
+    }
+    assert_int_equal(metallm__st_write(w, path, NULL), METALLM_OK);
+    metallm__st_writer_free(w);
+    struct metallm__st_file *f = NULL;
+    assert_int_equal(metallm__st_open(&f, path, NULL), METALLM_OK);
+    assert_string_equal(metallm__st_meta(f, "part"), "outer");
+    assert_true(metallm__st_has(f, "inner.one"));
+    metallm__st_read_part(f, "inner.");
+    assert_string_equal(metallm__st_meta(f, "part"), "inner");
+    assert_true(metallm__st_has(f, "one"));
+    assert_false(metallm__st_has(f, "inner.one"));
+    metallm__st_read_part(f, "");
+    assert_true(metallm__st_has(f, "inner.one"));
+    metallm__st_close(f);
+}
+
 static void a_name_cannot_be_taken_twice(void **state)
 {
     (void)state;
@@ -241,6 +267,7 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read_back_aligned),
         cmocka_unit_test(a_tensor_that_is_not_as_asked_is_named),
         cmocka_unit_test(equal_calls_give_equal_bytes),
+        cmocka_unit_test(parts_have_names_of_their_own),
         cmocka_unit_test(a_name_cannot_be_taken_twice),
         cmocka_unit_test(damaged_headers_are_refused),
         cmocka_unit_test(every_cut_of_a_file_is_refused),
