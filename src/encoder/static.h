@@ -15,8 +15,8 @@
 #define METALLM__STATIC_TOKENS                                                                     \
     254u /* read at either end: as many as MiniLM; keeps sums in 16 bits */
 
-/* Folder "static" of the cache: where `metallm distill` writes and --encoder static looks. */
-#define METALLM__STATIC_DEFAULT "static/minilm.safetensors"
+/* In the cache folder: where `metallm distill` writes and --encoder static looks. */
+#define METALLM__STATIC_DEFAULT "minilm/static.safetensors"
 
 struct metallm__static_table {
     uint32_t tokens, dim;
