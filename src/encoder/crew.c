@@ -141,10 +141,10 @@ static int worker_init(struct metallm__worker *w, struct metallm__crew *crew, ui
     const size_t widest = c->inner > 3 * c->hidden ? c->inner : 3 * c->hidden;
     w->crew = crew;
     w->part = part;
-    w->input = metallm__alloc_aligned(METALLM__GEMM_ROWS_MAX * widest, sizeof(float));
-    w->block = metallm__alloc_aligned(METALLM__GEMM_ROWS_MAX * widest, sizeof(float));
-    w->scratch = metallm__alloc_aligned(scratch_bytes(c), 1);
-    w->line = metallm__alloc_aligned(widest, sizeof *w->line);
+    w->input = metallm__arena_take(&w->arena, METALLM__GEMM_ROWS_MAX * widest * sizeof(float));
+    w->block = metallm__arena_take(&w->arena, METALLM__GEMM_ROWS_MAX * widest * sizeof(float));
+    w->scratch = metallm__arena_take(&w->arena, scratch_bytes(c));
+    w->line = metallm__arena_take(&w->arena, widest * sizeof *w->line);
     if (w->input == NULL || w->block == NULL || w->scratch == NULL || w->line == NULL)
         return metallm__error_nomem(err, "an encoder's thread");
     /* Rows that pad a block are computed and not used, but never uninitialised. */
@@ -166,9 +166,10 @@ int metallm__crew_new(struct metallm__crew **out, struct metallm__net *net, uint
     pthread_cond_init(&crew->wake, NULL);
     pthread_cond_init(&crew->done, NULL);
     crew->workers = metallm__calloc(threads, sizeof *crew->workers);
-    crew->x = metallm__alloc_aligned(METALLM__PACK_ROWS * hidden, sizeof *crew->x);
-    crew->qkv = metallm__alloc_aligned(METALLM__PACK_ROWS * 3 * hidden, sizeof(float));
-    crew->context = metallm__alloc_aligned(METALLM__PACK_ROWS * hidden, sizeof *crew->context);
+    const size_t state_bytes = METALLM__PACK_ROWS * hidden * sizeof(float);
+    crew->x = metallm__arena_take(&crew->arena, state_bytes);
+    crew->qkv = metallm__arena_take(&crew->arena, 3 * state_bytes);
+    crew->context = metallm__arena_take(&crew->arena, state_bytes);
     int rc = METALLM_OK;
     if (crew->workers == NULL || crew->x == NULL || crew->qkv == NULL || crew->context == NULL)
         rc = metallm__error_nomem(err, "an encoder's threads");
@@ -200,15 +201,10 @@ void metallm__crew_free(struct metallm__crew *crew)
         pthread_join(crew->workers[i].thread, NULL);
     for (uint32_t i = 0; crew->workers != NULL && i < crew->threads; i++) {
         metallm__gemm_worker_free(crew->workers[i].gemm);
-        metallm__free(crew->workers[i].input);
-        metallm__free(crew->workers[i].block);
-        metallm__free(crew->workers[i].scratch);
-        metallm__free(crew->workers[i].line);
+        metallm__arena_fini(&crew->workers[i].arena);
     }
     metallm__free(crew->workers);
-    metallm__free(crew->x);
-    metallm__free(crew->qkv);
-    metallm__free(crew->context);
+    metallm__arena_fini(&crew->arena);
     pthread_cond_destroy(&crew->wake);
     pthread_cond_destroy(&crew->done);
     pthread_mutex_destroy(&crew->lock);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * gemm.c - see gemm.h. The only file that knows oneDNN (2.6, C interface). */
+ * gemm.c - see gemm.h. The only file that knows oneDNN (2.6, C interface). Small numbers on CPUs
+ * that have instructions for them but no tiles (AMX) take gemm_dot.h's way. */
 #include "encoder/gemm.h"
 
 #include <oneapi/dnnl/dnnl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "encoder/arena.h"
+#include "encoder/gemm_dot.h"
 
 #define ROW_CLASSES (METALLM__GEMM_ROWS_MAX / METALLM__GEMM_ROW_STEP)
 
@@ -30,15 +34,19 @@ struct shape {
 
 struct metallm__gemm_library {
     enum metallm__precision precision;
+    metallm__dot_run *dot; /* NULL: everything by oneDNN */
+    uint32_t per_lane;     /* numbers in one of dot's lanes */
     dnnl_engine_t engine;
     pthread_mutex_t lock; /* while a primitive or shape is made */
     struct shape shapes[METALLM__GEMM_SHAPES_MAX];
     unsigned shape_count;
+    struct metallm__arena packed; /* all weights */
 };
 
 struct metallm__gemm_weights {
+    uint32_t n, k;
+    const void *dot; /* packed for the library's dot, or NULL: */
     unsigned shape;
-    void *bytes;
     dnnl_memory_t memory;
 };
 
@@ -99,6 +107,11 @@ int metallm__gemm_library_new(struct metallm__gemm_library **out, enum metallm__
         return metallm__error_nomem(err, "an encoder");
     limit_isa(isa);
     lib->precision = precision;
+    if (precision == METALLM__PRECISION_INT8 && isa >= METALLM__ISA_VNNI && isa < METALLM__ISA_AMX)
+        lib->dot = metallm__dot_int8;
+    if (precision == METALLM__PRECISION_BF16 && isa == METALLM__ISA_BF16)
+        lib->dot = metallm__dot_bf16;
+    lib->per_lane = precision == METALLM__PRECISION_INT8 ? 4 : 2;
     dnnl_status_t status = dnnl_engine_create(&lib->engine, dnnl_cpu, 0);
     if (status != dnnl_success || pthread_mutex_init(&lib->lock, NULL) != 0) {
         dnnl_engine_destroy(lib->engine);
@@ -119,6 +132,7 @@ void metallm__gemm_library_free(struct metallm__gemm_library *lib)
                 dnnl_primitive_destroy(lib->shapes[s].rows[r]);
     dnnl_engine_destroy(lib->engine);
     pthread_mutex_destroy(&lib->lock);
+    metallm__arena_fini(&lib->packed);
     metallm__free(lib);
 }
 
@@ -208,31 +222,65 @@ static dnnl_status_t reorder(struct metallm__gemm_library *lib, const struct sha
     return status;
 }
 
-int metallm__gemm_pack(struct metallm__gemm_weights **out, struct metallm__gemm_library *lib,
-                       uint32_t n, uint32_t k, const void *plain, metallm_error *err)
+void metallm__dot_pack(uint32_t *packed, const uint32_t *plain, uint32_t n, uint32_t lanes)
 {
-    unsigned s = 0;
+    for (uint32_t block = 0; block < n; block += METALLM__DOT_COLUMNS)
+        for (uint32_t k = 0; k < lanes; k++)
+            for (uint32_t i = 0; i < METALLM__DOT_COLUMNS; i++)
+                *packed++ = plain[(size_t)(block + i) * lanes + k];
+}
+
+static void *take_packed(struct metallm__gemm_library *lib, size_t bytes)
+{
     pthread_mutex_lock(&lib->lock);
-    int rc = find_shape(lib, n, k, &s, err);
+    void *taken = metallm__arena_take(&lib->packed, bytes);
+    pthread_mutex_unlock(&lib->lock);
+    return taken;
+}
+
+static int pack_for_dnnl(struct metallm__gemm_weights *w, struct metallm__gemm_library *lib,
+                         const void *plain, metallm_error *err)
+{
+    pthread_mutex_lock(&lib->lock);
+    int rc = find_shape(lib, w->n, w->k, &w->shape, err);
     pthread_mutex_unlock(&lib->lock);
     if (rc != METALLM_OK)
         return rc;
-    const struct shape *shape = &lib->shapes[s];
+    const struct shape *shape = &lib->shapes[w->shape];
+    void *bytes = take_packed(lib, dnnl_memory_desc_get_size(&shape->packed));
+    if (bytes == NULL)
+        return metallm__error_nomem(err, "packed weights");
+    dnnl_status_t status = dnnl_memory_create(&w->memory, &shape->packed, lib->engine, bytes);
+    if (status == dnnl_success)
+        status = reorder(lib, shape, plain, w->memory);
+    return status == dnnl_success ? METALLM_OK : failed(err, status, "packing of weights");
+}
+
+static int pack_for_dot(struct metallm__gemm_weights *w, struct metallm__gemm_library *lib,
+                        const void *plain, metallm_error *err)
+{
+    const uint32_t lanes = w->k / lib->per_lane;
+    uint32_t *packed = take_packed(lib, (size_t)w->n * lanes * sizeof *packed);
+    if (packed == NULL)
+        return metallm__error_nomem(err, "packed weights");
+    metallm__dot_pack(packed, plain, w->n, lanes);
+    w->dot = packed;
+    return METALLM_OK;
+}
+
+int metallm__gemm_pack(struct metallm__gemm_weights **out, struct metallm__gemm_library *lib,
+                       uint32_t n, uint32_t k, const void *plain, metallm_error *err)
+{
     struct metallm__gemm_weights *w = metallm__calloc(1, sizeof *w);
     if (w == NULL)
         return metallm__error_nomem(err, "packed weights");
-    w->shape = s;
-    w->bytes = metallm__alloc_aligned(dnnl_memory_desc_get_size(&shape->packed), 1);
-    if (w->bytes == NULL) {
+    w->n = n;
+    w->k = k;
+    bool is_dot = lib->dot != NULL && n % METALLM__DOT_COLUMNS == 0 && k % lib->per_lane == 0;
+    int rc = is_dot ? pack_for_dot(w, lib, plain, err) : pack_for_dnnl(w, lib, plain, err);
+    if (rc != METALLM_OK) {
         metallm__gemm_weights_free(w);
-        return metallm__error_nomem(err, "packed weights");
-    }
-    dnnl_status_t status = dnnl_memory_create(&w->memory, &shape->packed, lib->engine, w->bytes);
-    if (status == dnnl_success)
-        status = reorder(lib, shape, plain, w->memory);
-    if (status != dnnl_success) {
-        metallm__gemm_weights_free(w);
-        return failed(err, status, "packing of weights");
+        return rc;
     }
     *out = w;
     return METALLM_OK;
@@ -243,7 +291,6 @@ void metallm__gemm_weights_free(struct metallm__gemm_weights *w)
     if (w == NULL)
         return;
     dnnl_memory_destroy(w->memory);
-    metallm__free(w->bytes);
     metallm__free(w);
 }
 
@@ -337,6 +384,11 @@ int metallm__gemm_run(struct metallm__gemm_worker *worker, const struct metallm_
                       const void *a, uint32_t rows, void *c, metallm_error *err)
 {
     METALLM_REQUIRE(rows >= 1 && rows <= METALLM__GEMM_ROWS_MAX);
+    if (w->dot != NULL) {
+        const struct metallm__gemm_library *lib = worker->lib;
+        lib->dot(c, a, w->dot, rows, w->k / lib->per_lane, w->n);
+        return METALLM_OK;
+    }
     unsigned row_class = (rows - 1) / METALLM__GEMM_ROW_STEP;
     dnnl_primitive_t p = NULL;
     int rc = get_primitive(worker->lib, &worker->lib->shapes[w->shape], row_class, &p, err);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "encoder/arena.h"
 #include "encoder/kernels_int8.h"
 #include "encoder/net.h"
 
@@ -53,10 +54,11 @@ struct metallm__worker {
     struct metallm__crew *crew;
     uint32_t part;
     struct metallm__gemm_worker *gemm;
-    void *input;   /* a block's input, of the precision's type: rows x widest input */
-    void *block;   /* a block's product, float or int32_t: rows x widest output */
-    void *scratch; /* attention's */
-    float *line;   /* widest output */
+    struct metallm__arena arena; /* the buffers below */
+    void *input;                 /* a block's input, of the precision's type: rows x widest input */
+    void *block;                 /* a block's product, float or int32_t: rows x widest output */
+    void *scratch;               /* attention's */
+    float *line;                 /* widest output */
     struct metallm__row8 rows8[2][METALLM__GEMM_ROWS_MAX];
     int rc;
     metallm_error err;
@@ -67,9 +69,10 @@ struct metallm__crew {
     struct metallm__net *net;
     uint32_t threads, started;
     struct metallm__worker *workers;
-    float *x;       /* [rows][hidden]: the tokens' state */
-    void *qkv;      /* [rows][3 * hidden], float or bfloat16 */
-    float *context; /* [rows][hidden]: what attention gives */
+    struct metallm__arena arena; /* the buffers below */
+    float *x;                    /* [rows][hidden]: the tokens' state */
+    void *qkv;                   /* [rows][3 * hidden], float or bfloat16 */
+    float *context;              /* [rows][hidden]: what attention gives */
 
     const struct metallm__pack *pack; /* the batch that runs */
     pthread_mutex_t lock;

@@ -29,6 +29,11 @@ int metallm__pack_bf16(struct metallm__gemm_library *gemm, struct metallm__produ
     return rc;
 }
 
+static float larger(float a, float b)
+{
+    return a > b ? a : b;
+}
+
 /* SmoothQuant (Xiao et al., 2023), equation 4 with alpha = 1/2: an input column is divided by
  * s = sqrt(max |input| / max |weight|), its weights are multiplied. smooth: 1 / s. */
 static void choose_smooth(const struct metallm__plain *plain, float *smooth)
@@ -37,7 +42,7 @@ static void choose_smooth(const struct metallm__plain *plain, float *smooth)
     memset(smooth, 0, inputs * sizeof *smooth);
     for (uint32_t n = 0; n < plain->columns; n++)
         for (uint32_t i = 0; i < inputs; i++)
-            smooth[i] = fmaxf(smooth[i], fabsf(plain->weight[(size_t)n * inputs + i]));
+            smooth[i] = larger(smooth[i], fabsf(plain->weight[(size_t)n * inputs + i]));
     for (uint32_t i = 0; i < inputs; i++) {
         float x = plain->seen != NULL ? plain->seen[i] : 1.0f;
         smooth[i] = x > 1e-6f && smooth[i] > 1e-6f ? sqrtf(smooth[i] / x) : 1.0f;
@@ -50,7 +55,7 @@ static void quantise_column(int8_t *to, const float *from, const float *smooth, 
 {
     float high = 0;
     for (uint32_t i = 0; i < inputs; i++)
-        high = fmaxf(high, fabsf(from[i] / smooth[i]));
+        high = larger(high, fabsf(from[i] / smooth[i]));
     *scale = high > 0 ? high / 127.0f : 1.0f;
     int32_t sum = 0;
     for (uint32_t i = 0; i < inputs; i++) {

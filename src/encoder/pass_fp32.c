@@ -25,7 +25,7 @@ static void note(float *seen, const float *in, uint32_t rows, uint32_t columns)
 {
     for (uint32_t r = 0; r < rows; r++, in += columns)
         for (uint32_t i = 0; i < columns; i++)
-            seen[i] = fmaxf(seen[i], fabsf(in[i]));
+            seen[i] = fabsf(in[i]) > seen[i] ? fabsf(in[i]) : seen[i];
 }
 
 /* A product reads whole row steps: an input that ends amid one is copied to where there is room. */
