@@ -12,17 +12,27 @@
 
 #define BATCH_TEXTS 256u
 
-/* "minilm-l6-v2/fp32" is made by encoder "minilm" in precision "fp32", "remote:owner/model/fp32" by
- * "remote:owner/model"; hash has no precisions. */
-static void split_id(const char *id, char *name, char *precision)
+/* What is opened to get vectors of an id: "minilm-l6-v2/bf16" is made by "minilm" in "bf16",
+ * "bert-..." by "minilm" with weights of its own, "remote:MODEL/fp32" by "remote:MODEL". */
+static void split_id(const char *id, char *name, const char **precision)
 {
+    static const char *const precisions[] = {"fp32", "bf16", "int8"};
     const char *slash = strrchr(id, '/');
-    bool is_remote = strncmp(id, "remote:", 7) == 0 && slash != NULL;
-    size_t len = is_remote ? (size_t)(slash - id) : strcspn(id, "-/");
-    if (strncmp(id, "hash-", 5) == 0)
-        slash = NULL;
+    *precision = NULL;
+    for (size_t i = 0; slash != NULL && i < sizeof precisions / sizeof *precisions; i++)
+        if (strcmp(slash + 1, precisions[i]) == 0)
+            *precision = precisions[i];
+    size_t len = strcspn(id, "-/:");
+    if (strncmp(id, "remote:", 7) == 0)
+        len = slash != NULL ? (size_t)(slash - id) : strlen(id);
     snprintf(name, METALLM_ENCODER_ID_BYTES, "%.*s", (int)len, id);
-    snprintf(precision, METALLM_ENCODER_ID_BYTES, "%s", slash != NULL ? slash + 1 : "");
+    if (strcmp(name, "bert") == 0)
+        snprintf(name, METALLM_ENCODER_ID_BYTES, "minilm");
+}
+
+static bool is_given(const char *option)
+{
+    return option != NULL && strcmp(option, "auto") != 0;
 }
 
 static uint32_t thread_count(uint64_t asked)
@@ -36,20 +46,22 @@ static uint32_t thread_count(uint64_t asked)
 int cli_inputs_encoder(const struct cli_inputs_options *opts, const char *wanted,
                        metallm_encoder **out, metallm_error *err)
 {
-    char name[METALLM_ENCODER_ID_BYTES] = "", precision[METALLM_ENCODER_ID_BYTES] = "";
+    char name[METALLM_ENCODER_ID_BYTES];
+    const char *precision = NULL;
+    metallm_encoder_options e = {.name = opts->encoder,
+                                 .path = opts->weights,
+                                 .precision = opts->precision,
+                                 .threads = thread_count(opts->threads)};
     if (wanted != NULL && strcmp(wanted, "custom") == 0)
         return metallm__error_set(err, METALLM_EMISMATCH,
                                   "the router was trained on vectors of its maker's own, which no "
                                   "encoder here gives");
     if (wanted != NULL)
-        split_id(wanted, name, precision);
-    metallm_encoder_options e = {.name = opts->encoder,
-                                 .path = opts->weights,
-                                 .precision = opts->precision,
-                                 .threads = thread_count(opts->threads)};
-    if (e.name == NULL && name[0] != '\0')
+        split_id(wanted, name, &precision);
+    if (wanted != NULL && !is_given(opts->encoder))
         e.name = name;
-    if (e.precision == NULL && precision[0] != '\0')
+    bool is_same = wanted != NULL && is_given(e.name) && strcmp(e.name, name) == 0;
+    if (is_same && !is_given(opts->precision))
         e.precision = precision;
     metallm_encoder *encoder = NULL;
     int rc = metallm_encoder_open(&encoder, &e, err);
