@@ -33,7 +33,7 @@ struct metallm__adapt_options metallm__adapt_defaults(void)
 {
     return (struct metallm__adapt_options){
         .kind = METALLM__ADAPT_RESIDUAL,
-        .learner = {.lambda = 300, .gamma = 1},
+        .learner = {.lambda = 1000, .gamma = 1},
         .fade = 0.5,
         .drift = metallm__drift_defaults(),
     };

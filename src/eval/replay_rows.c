@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * replay_rows.c - see replay_rows.h. Vectors go through in blocks. */
+#include "eval/replay_rows.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "router/router_state.h"
+
+enum { BLOCK = 512 };
+
+struct metallm__rows {
+    const metallm_router *router;
+    uint32_t axes, dim, models;
+    uint32_t model[METALLM_MODELS_MAX]; /* of the router */
+    double cost_sum[METALLM_MODELS_MAX];
+    struct metallm__spool *spool;
+    float *z, *lengths, *row;
+    metallm_estimate *estimates;
+    size_t skipped;
+    size_t unpriced, priced; /* rows without any cost, and with all */
+};
+
+int metallm__rows_new(struct metallm__rows **out, const metallm_router *r, uint32_t axes,
+                      const uint8_t *models, metallm_error *err)
+{
+    struct metallm__rows *rows = metallm__calloc(1, sizeof *rows);
+    if (rows == NULL)
+        return metallm__error_nomem(err, "rows of a replay");
+    rows->router = r;
+    rows->axes = axes < r->projection.axes ? axes : r->projection.axes;
+    rows->dim = 1 + rows->axes + r->projection.layout.text;
+    for (uint32_t m = 0; m < r->models; m++)
+        if (models == NULL || models[m] != 0)
+            rows->model[rows->models++] = m;
+    const uint32_t floats = metallm__replay_floats(rows->dim, rows->models);
+    rows->z = metallm__alloc(BLOCK, r->projection.dim * sizeof(float));
+    rows->lengths = metallm__alloc(BLOCK, sizeof(float));
+    rows->row = metallm__alloc(floats, sizeof(float));
+    rows->estimates = metallm__alloc(BLOCK, r->models * sizeof(metallm_estimate));
+    int rc = METALLM_OK;
+    if (rows->z == NULL || rows->lengths == NULL || rows->row == NULL || rows->estimates == NULL)
+        rc = metallm__error_nomem(err, "rows of a replay");
+    if (rc == METALLM_OK)
+        rc = metallm__spool_new(&rows->spool, floats, err);
+    if (rc != METALLM_OK) {
+        metallm__rows_free(rows);
+        return rc;
+    }
+    *out = rows;
+    return METALLM_OK;
+}
+
+void metallm__rows_free(struct metallm__rows *rows)
+{
+    if (rows == NULL)
+        return;
+    metallm__spool_free(rows->spool);
+    metallm__free(rows->z);
+    metallm__free(rows->lengths);
+    metallm__free(rows->row);
+    metallm__free(rows->estimates);
+    metallm__free(rows);
+}
+
+/* False: the query is of no use. column: the router's models in the table. */
+static bool fill_outcomes(struct metallm__rows *rows, const metallm_outcomes *o, size_t query,
+                          const uint32_t *column)
+{
+    uint32_t priced = 0;
+    for (uint32_t m = 0; m < rows->models; m++) {
+        const metallm_outcome cell = metallm_outcomes_get(o, query, column[m]);
+        float *c = rows->row + rows->dim + (size_t)m * METALLM__REPLAY_CELLS;
+        if (isnan(cell.score))
+            return false;
+        c[METALLM__CELL_SCORE] = cell.score;
+        c[METALLM__CELL_COST] = isnan(cell.cost_usd) ? 0 : cell.cost_usd;
+        c[METALLM__CELL_LATENCY] = cell.latency_ms;
+        priced += !isnan(cell.cost_usd);
+    }
+    if (priced > 0 && priced < rows->models)
+        return false;
+    rows->priced += priced > 0;
+    rows->unpriced += priced == 0;
+    return true;
+}
+
+static void fill_vector(struct metallm__rows *rows, const float *z)
+{
+    const struct metallm__projection *p = &rows->router->projection;
+    rows->row[0] = 1;
+    memcpy(rows->row + 1, z, rows->axes * sizeof *z);
+    memcpy(rows->row + 1 + rows->axes, z + p->axes, (rows->dim - 1 - rows->axes) * sizeof *z);
+}
+
+static void fill_priors(struct metallm__rows *rows, const metallm_estimate *e)
+{
+    for (uint32_t m = 0; m < rows->models; m++) {
+        float *c = rows->row + rows->dim + (size_t)m * METALLM__REPLAY_CELLS;
+        c[METALLM__CELL_PRIOR_QUALITY] = e[rows->model[m]].quality;
+        c[METALLM__CELL_PRIOR_SD] = e[rows->model[m]].quality_sd;
+        c[METALLM__CELL_PRIOR_COST] = e[rows->model[m]].cost_usd;
+    }
+}
+
+struct block {
+    const metallm_outcomes *outcomes;
+    const uint32_t *column;
+    size_t first, count;
+};
+
+static int add_block(struct metallm__rows *rows, const struct block *b, const metallm_vectors *x,
+                     metallm_error *err)
+{
+    const metallm_router *r = rows->router;
+    metallm_vectors part = *x;
+    part.values += b->first * metallm_layout_dim(&x->layout);
+    part.rows = b->count;
+    int rc = metallm__router_project(r, &part, rows->z, rows->lengths, err);
+    if (rc == METALLM_OK)
+        rc = metallm__router_estimate_z(r, rows->z, rows->lengths, b->count, rows->estimates, err);
+    for (size_t i = 0; i < b->count && rc == METALLM_OK; i++) {
+        if (!fill_outcomes(rows, b->outcomes, b->first + i, b->column)) {
+            rows->skipped++;
+            continue;
+        }
+        fill_vector(rows, rows->z + i * r->projection.dim);
+        fill_priors(rows, rows->estimates + i * r->models);
+        for (uint32_t m = 0; m < rows->models; m++)
+            rows->cost_sum[m] +=
+                (double)
+                    rows->row[rows->dim + (size_t)m * METALLM__REPLAY_CELLS + METALLM__CELL_COST];
+        rc = metallm__spool_add(rows->spool, rows->row, 1, err);
+    }
+    return rc;
+}
+
+int metallm__rows_add(struct metallm__rows *rows, const metallm_outcomes *o,
+                      const metallm_vectors *x, metallm_error *err)
+{
+    const size_t n = metallm_outcomes_query_count(o);
+    uint32_t column[METALLM_MODELS_MAX];
+    METALLM_REQUIRE(x->rows == n);
+    for (uint32_t m = 0; m < rows->models; m++) {
+        column[m] = metallm_outcomes_find_model(o, rows->router->name[rows->model[m]]);
+        if (column[m] == UINT32_MAX) { /* no query of this table will do */
+            rows->skipped += n;
+            return METALLM_OK;
+        }
+    }
+    for (size_t first = 0; first < n; first += BLOCK) {
+        const struct block b = {o, column, first, n - first < BLOCK ? n - first : BLOCK};
+        int rc = add_block(rows, &b, x, err);
+        if (rc != METALLM_OK)
+            return rc;
+    }
+    return METALLM_OK;
+}
+
+int metallm__rows_close(struct metallm__rows *rows, struct metallm__replay_input *in,
+                        metallm_error *err)
+{
+    if (metallm__spool_count(rows->spool) == 0)
+        return metallm__error_set(err, METALLM_EMISMATCH,
+                                  "no query has outcomes for all %u models (%zu were looked at)",
+                                  (unsigned)rows->models, rows->skipped);
+    if (rows->priced > 0 && rows->unpriced > 0)
+        return metallm__error_set(err, METALLM_EMISMATCH,
+                                  "%zu queries have costs and %zu have none: give --prices",
+                                  rows->priced, rows->unpriced);
+    int rc = metallm__spool_close(rows->spool, err);
+    if (rc == METALLM_OK)
+        *in = (struct metallm__replay_input){.rows = rows->spool,
+                                             .dim = rows->dim,
+                                             .models = rows->models,
+                                             .has_cost = rows->priced > 0};
+    return rc;
+}
+
+size_t metallm__rows_skipped(const struct metallm__rows *rows)
+{
+    return rows->skipped;
+}
+
+uint32_t metallm__rows_models(const struct metallm__rows *rows)
+{
+    return rows->models;
+}
+
+const char *metallm__rows_model(const void *payload, uint32_t model)
+{
+    const struct metallm__rows *rows = payload;
+    METALLM_REQUIRE(model < rows->models);
+    return rows->router->name[rows->model[model]];
+}
+
+double metallm__rows_scale(const struct metallm__rows *rows)
+{
+    double top = 0;
+    for (uint32_t m = 0; m < rows->models; m++)
+        top = fmax(top, rows->cost_sum[m] / (double)metallm__spool_count(rows->spool));
+    return rows->priced > 0 ? top : 0;
+}

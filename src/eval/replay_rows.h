@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * replay_rows.h - from outcomes and their vectors to the rows of a replay: z = [1 | the
+ * projection's first axes | text features], the router's estimates, and what the models did. Owner:
+ * the caller of new frees; close hands the rows over. */
+#ifndef EVAL_REPLAY_ROWS_H
+#define EVAL_REPLAY_ROWS_H
+#include "eval/replay.h"
+#include "metallm/router.h"
+
+struct metallm__rows;
+
+/* The router is borrowed until free. axes: of the projection that the learner sees, at most those
+ * it has. models: flags for the router's models that take part, NULL: all. */
+METALLM_MUSTCHECK int metallm__rows_new(struct metallm__rows **out, const metallm_router *r,
+                                        uint32_t axes, const uint8_t *models, metallm_error *err);
+void metallm__rows_free(struct metallm__rows *rows);
+/* Adds the queries whose score is known for every model that takes part; the others are counted. A
+ * cost that is not known where others are makes a query skipped as well. x: a row a query. */
+METALLM_MUSTCHECK int metallm__rows_add(struct metallm__rows *rows, const metallm_outcomes *o,
+                                        const metallm_vectors *x, metallm_error *err);
+/* *in borrows from rows. METALLM_EMISMATCH: no query has outcomes for all models. */
+METALLM_MUSTCHECK int metallm__rows_close(struct metallm__rows *rows,
+                                          struct metallm__replay_input *in, metallm_error *err);
+size_t metallm__rows_skipped(const struct metallm__rows *rows);
+uint32_t metallm__rows_models(const struct metallm__rows *rows);
+const char *metallm__rows_model(const void *rows, uint32_t model); /* a name */
+/* Dollars of the highest mean cost in the rows; 0: no costs are known. */
+double metallm__rows_scale(const struct metallm__rows *rows);
+
+#endif
