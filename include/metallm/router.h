@@ -6,6 +6,8 @@
  * themselves. All chance comes from the caller's metallm_rng. */
 #ifndef METALLM_ROUTER_H
 #define METALLM_ROUTER_H
+#include <stdbool.h>
+
 #include "metallm/base.h"
 #include "metallm/encoder.h"
 #include "metallm/outcomes.h"
@@ -75,6 +77,31 @@ metallm_router_train(metallm_router **out, const metallm_outcomes *outcomes,
                      const metallm_vectors *x, const metallm_train_options *opts,
                      metallm_train_report *report, /* may be NULL */
                      metallm_error *err);
+/* Cheap first: a router over a fine encoder that carries a coarse one over a cheap encoder, and the
+ * lead from which a coarse decision may stand. Both are fitted on the same rows; the margin is the
+ * smallest that, on their out-of-fold estimates, loses at most loss_max of reward against deciding
+ * by the fine router always (mean over queries and dials). Every other call takes such a router as
+ * the fine one that it is. */
+typedef struct metallm_tier_report {
+    double margin; /* in units of quality; 0: the coarse router is enough */
+    double share;  /* of decisions that need the fine encoder, over queries and dials */
+    double lost;   /* mean reward lost; negative: gained */
+} metallm_tier_report;
+METALLM_API METALLM_MUSTCHECK int
+metallm_router_train_tiered(metallm_router **out, const metallm_outcomes *outcomes,
+                            const metallm_vectors *coarse, const metallm_vectors *fine,
+                            const metallm_train_options *opts,
+                            double loss_max,              /* >= 0; NaN: 0.001 */
+                            metallm_train_report *report, /* of the fine one; may be NULL */
+                            metallm_tier_report *tiers,   /* may be NULL */
+                            metallm_error *err);
+METALLM_API const metallm_router *metallm_router_coarse(const metallm_router *r); /* NULL: none */
+/* Whether the decision by these estimates of metallm_router_coarse(r) may stand; else estimate
+ * again by r itself. False without a coarse router. c has been accepted by metallm_router_decide.
+ */
+METALLM_API bool metallm_router_is_safe(const metallm_router *r, const metallm_estimate *coarse,
+                                        const metallm_constraints *c);
+
 /* METALLM_EFORMAT: damaged, or made by a newer version. */
 METALLM_API METALLM_MUSTCHECK int metallm_router_open(metallm_router **out, const char *path,
                                                       metallm_error *err);

@@ -37,6 +37,7 @@ void metallm_router_free(metallm_router *r)
 {
     if (r == NULL)
         return;
+    metallm_router_free(r->coarse);
     for (uint32_t m = 0; m < r->models && r->name != NULL; m++)
         metallm__free(r->name[m]);
     metallm__free(r->name);

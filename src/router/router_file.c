@@ -14,6 +14,7 @@
 #include "router/tensors.h"
 
 #define FORMAT "metallm-router"
+#define COARSE "coarse." /* prefix of the parts of a coarse router in the same file */
 
 static int put_list(struct metallm__st_writer *w, const char *key, const char *const *names,
                     uint32_t count, metallm_error *err)
@@ -108,12 +109,26 @@ static int put_parts(const metallm_router *r, struct metallm__st_writer *w, meta
     return rc != METALLM_OK ? rc : metallm__spend_save(&r->latency, w, "latency", err);
 }
 
+static int put_coarse(const metallm_router *r, struct metallm__st_writer *w, metallm_error *err)
+{
+    char margin[32];
+    (void)snprintf(margin, sizeof margin, "%.9g", r->margin);
+    int rc = metallm__st_put_meta(w, "coarse_margin", margin, err);
+    metallm__st_write_part(w, COARSE);
+    if (rc == METALLM_OK)
+        rc = put_parts(r->coarse, w, err);
+    metallm__st_write_part(w, "");
+    return rc;
+}
+
 int metallm_router_save(const metallm_router *r, const char *path, metallm_error *err)
 {
     struct metallm__st_writer *w = NULL;
     int rc = metallm__st_writer_new(&w, err);
     if (rc == METALLM_OK)
         rc = put_parts(r, w, err);
+    if (rc == METALLM_OK && r->coarse != NULL)
+        rc = put_coarse(r, w, err);
     if (rc == METALLM_OK)
         rc = metallm__st_write(w, path, err);
     metallm__st_writer_free(w);
@@ -278,6 +293,34 @@ static int check_kind(const struct metallm__st_file *f, metallm_error *err)
     return METALLM_OK;
 }
 
+static bool has_same_models(const metallm_router *a, const metallm_router *b)
+{
+    bool same = a->models == b->models;
+    for (uint32_t m = 0; m < a->models && same; m++)
+        same = strcmp(a->name[m], b->name[m]) == 0;
+    return same;
+}
+
+/* The coarse router of the same file, where there is one. */
+static int get_coarse(metallm_router *r, struct metallm__st_file *f, metallm_error *err)
+{
+    const char *margin = metallm__st_meta(f, "coarse_margin");
+    if (margin == NULL)
+        return METALLM_OK;
+    char extra = 0;
+    if (sscanf(margin, "%lf%c", &r->margin, &extra) != 1 || !(r->margin >= 0))
+        return metallm__error_set(err, METALLM_EFORMAT, "the margin is '%s'", margin);
+    metallm__st_read_part(f, COARSE);
+    int rc = check_kind(f, err);
+    if (rc == METALLM_OK)
+        rc = get_names(&r->coarse, f, err);
+    if (rc == METALLM_OK)
+        rc = get_parts(r->coarse, f, err);
+    if (rc == METALLM_OK && !has_same_models(r, r->coarse))
+        rc = metallm__error_set(err, METALLM_EFORMAT, "the coarse router knows other models");
+    return rc;
+}
+
 int metallm_router_open(metallm_router **out, const char *path, metallm_error *err)
 {
     struct metallm__st_file *f = NULL;
@@ -290,6 +333,8 @@ int metallm_router_open(metallm_router **out, const char *path, metallm_error *e
         rc = get_names(&r, f, err);
     if (rc == METALLM_OK)
         rc = get_parts(r, f, err);
+    if (rc == METALLM_OK)
+        rc = get_coarse(r, f, err);
     metallm__st_close(f);
     if (rc != METALLM_OK) {
         metallm_router_free(r);

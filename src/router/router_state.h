@@ -31,8 +31,18 @@ struct metallm_router {
     struct metallm__gate gate;
     struct metallm__doubt doubt;
     struct metallm__spend cost, latency;
-    double scale; /* the highest mean cost; NaN: no cost is known */
+    double scale;                  /* the highest mean cost; NaN: no cost is known */
+    struct metallm_router *coarse; /* over a cheaper encoder, owned; NULL: none */
+    double margin;                 /* lead from which a coarse decision stands (tier.h) */
 };
+
+/* metallm_router_train that also gives the out-of-fold estimates of the rows: held_out is
+ * queries x models, or NULL. Costs in it come from the fitted cost model. */
+METALLM_MUSTCHECK int metallm__router_train(metallm_router **out, const metallm_outcomes *outcomes,
+                                            const metallm_vectors *x,
+                                            const metallm_train_options *opts,
+                                            metallm_train_report *report,
+                                            metallm_estimate *held_out, metallm_error *err);
 
 /* A router with names and empty parts, to be filled. */
 METALLM_MUSTCHECK int metallm__router_new(metallm_router **out, uint32_t models,

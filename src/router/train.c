@@ -350,9 +350,22 @@ static int run(struct training *t, metallm_error *err)
     return rc;
 }
 
-int metallm_router_train(metallm_router **out, const metallm_outcomes *outcomes,
-                         const metallm_vectors *x, const metallm_train_options *opts,
-                         metallm_train_report *report_out, metallm_error *err)
+/* Out-of-fold qualities beside the costs that the fitted router expects. */
+static void give_held_out(struct training *t, metallm_estimate *out)
+{
+    metallm__spend_predict(&t->router->cost, t->z, t->data.n, t->amount);
+    for (size_t i = 0; i < t->data.n; i++)
+        for (uint32_t m = 0; m < t->data.models; m++)
+            out[i * t->data.models + m] =
+                (metallm_estimate){.quality = held_out(t, i, m),
+                                   .cost_usd = t->amount[i * t->data.models + m],
+                                   .latency_ms = NAN};
+}
+
+int metallm__router_train(metallm_router **out, const metallm_outcomes *outcomes,
+                          const metallm_vectors *x, const metallm_train_options *opts,
+                          metallm_train_report *report_out, metallm_estimate *held_out_out,
+                          metallm_error *err)
 {
     int rc = check(outcomes, x, opts, err);
     if (rc != METALLM_OK)
@@ -364,9 +377,18 @@ int metallm_router_train(metallm_router **out, const metallm_outcomes *outcomes,
     if (rc == METALLM_OK) {
         if (report_out != NULL)
             report(&t, report_out);
+        if (held_out_out != NULL)
+            give_held_out(&t, held_out_out);
         *out = t.router;
         t.router = NULL;
     }
     training_fini(&t);
     return rc;
+}
+
+int metallm_router_train(metallm_router **out, const metallm_outcomes *outcomes,
+                         const metallm_vectors *x, const metallm_train_options *opts,
+                         metallm_train_report *report_out, metallm_error *err)
+{
+    return metallm__router_train(out, outcomes, x, opts, report_out, NULL, err);
 }
