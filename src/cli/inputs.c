@@ -126,12 +126,17 @@ static int read_files(const struct cli_io *io, const struct cli_inputs_options *
 }
 
 static int read_store(const struct cli_io *io, const struct cli_inputs_options *opts,
-                      metallm_outcomes *o, metallm_error *err)
+                      metallm_outcomes *o, metallm_read_report *report, metallm_error *err)
 {
+    struct cli_problems problems;
+    const metallm_read_options read = cli_inputs_read_options(io, opts, &problems);
     struct metallm__store *store = NULL;
     int rc = metallm__store_open(&store, opts->store, METALLM__STORE_USE, err);
     if (rc == METALLM_OK)
         rc = metallm__store_read(store, opts->task, opts->split, o, &io->progress, err);
+    if (rc == METALLM_OK)
+        rc = metallm__read_prices(o, &read, report, err);
+    cli_problems_end(&problems);
     metallm__store_close(store);
     return rc;
 }
@@ -160,7 +165,7 @@ int cli_inputs_load_report(const struct cli_io *io, const struct cli_inputs_opti
     int rc = metallm_outcomes_new(&o, err);
     if (rc == METALLM_OK)
         rc = count > 0 ? read_files(io, opts, files, count, o, report, err)
-                       : read_store(io, opts, o, err);
+                       : read_store(io, opts, o, report, err);
     if (rc == METALLM_OK && metallm_outcomes_query_count(o) == 0)
         rc = nothing_found(opts, files, count, err);
     if (rc != METALLM_OK) {

@@ -45,6 +45,7 @@ struct metallm__sqlite {
     char *path;
     sqlite3_stmt *statements[METALLM__SQL_COUNT]; /* made when first needed */
     sqlite3_int64 file;                           /* being imported */
+    bool has_answers;                             /* it gave some */
 };
 
 /* METALLM_E* and a sentence for the last failure of this database. */

@@ -102,6 +102,7 @@ int metallm__sqlite_file_begin(void *state, const struct metallm__store_file *fi
     bind_text(statement, 2, file->options);
     sqlite3_bind_blob(statement, 3, file->hash, sizeof file->hash, SQLITE_STATIC);
     rc = metallm__sqlite_run(s, statement, err);
+    s->has_answers = false;
     s->file = sqlite3_last_insert_rowid(s->db);
     return rc;
 }
@@ -111,6 +112,7 @@ int metallm__sqlite_file_answer(void *state, size_t query, uint32_t model,
 {
     struct metallm__sqlite *s = state;
     sqlite3_stmt *statement;
+    s->has_answers = true;
     int rc = metallm__sqlite_get(s, METALLM__SQL_HOLD_ANSWER, &statement, err);
     if (rc != METALLM_OK)
         return rc;
@@ -223,7 +225,7 @@ static int add_row(struct metallm__sqlite *s, const metallm_outcomes *o, size_t 
         metallm_outcome cell = metallm_outcomes_get(o, row, m);
         if (!metallm__outcome_is_unknown(&cell))
             rc = add_outcome(s, query, models[m], &cell, added, err);
-        if (rc == METALLM_OK)
+        if (rc == METALLM_OK && s->has_answers)
             rc = add_answer(s, query, models[m], row, m, err);
     }
     return rc;

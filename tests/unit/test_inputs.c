@@ -157,6 +157,13 @@ static void a_store_is_read_by_task_where_no_file_is_given(void **state)
     metallm_outcomes_free(o);
     const struct cli_io io = quiet_io();
     metallm_error err = {0};
+    char prices[4096];
+    snprintf(prices, sizeof prices, "%s", in_data("prices.yaml"));
+    opts = (struct cli_inputs_options){.store = url, .task = "chat", .prices = prices};
+    o = load(&opts, NULL);
+    assert_true(metallm_outcomes_get(o, 0, metallm_outcomes_find_model(o, "small")).cost_usd ==
+                0.0002f);
+    metallm_outcomes_free(o);
     opts.task = "nothing";
     assert_int_equal(cli_inputs_load(&io, &opts, NULL, 0, &o, &err), METALLM_ENOTFOUND);
     assert_non_null(strstr(err.message, "of task nothing"));

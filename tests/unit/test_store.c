@@ -378,6 +378,45 @@ static void a_killed_import_leaves_whole_files(void **state)
     metallm__store_close(s);
 }
 
+static void a_damaged_store_is_told_or_read_never_a_crash(void **state)
+{
+    const struct place *p = *state;
+    struct metallm__store *s = open_store(p, METALLM__STORE_FILL);
+    struct metallm__store_added added = {0};
+    import_good(s, in_data("routerbench.csv"), &added);
+    metallm__store_close(s);
+    struct stat st;
+    assert_int_equal(stat(p->db, &st), 0);
+    unsigned refused = 0;
+    for (long page = 1; page * 4096 < (long)st.st_size; page++) {
+        FILE *f = fopen(p->db, "r+b");
+        char before[512], noise[512];
+        assert_non_null(f);
+        assert_int_equal(fseek(f, page * 4096, SEEK_SET), 0);
+        assert_int_equal(fread(before, 1, sizeof before, f), sizeof before);
+        memset(noise, (int)(page * 37 & 0xff), sizeof noise);
+        assert_int_equal(fseek(f, page * 4096, SEEK_SET), 0);
+        assert_int_equal(fwrite(noise, 1, sizeof noise, f), sizeof noise);
+        assert_int_equal(fclose(f), 0);
+        metallm_outcomes *o = NULL;
+        metallm_error err = {0};
+        assert_int_equal(metallm_outcomes_new(&o, NULL), METALLM_OK);
+        int rc = metallm__store_open(&s, p->url, METALLM__STORE_USE, &err);
+        if (rc == METALLM_OK) {
+            rc = metallm__store_read(s, NULL, NULL, o, NULL, &err);
+            metallm__store_close(s);
+        }
+        assert_true(rc == METALLM_OK || err.message[0] != '\0');
+        refused += rc != METALLM_OK;
+        metallm_outcomes_free(o);
+        f = fopen(p->db, "r+b");
+        assert_int_equal(fseek(f, page * 4096, SEEK_SET), 0);
+        assert_int_equal(fwrite(before, 1, sizeof before, f), sizeof before);
+        assert_int_equal(fclose(f), 0);
+    }
+    assert_true(refused > 0);
+}
+
 static void vectors_are_known_by_text_and_encoder(void **state)
 {
     const struct place *p = *state;
@@ -442,6 +481,7 @@ int main(void)
         STORE_TEST(a_lock_of_another_is_waited_for_then_told),
         STORE_TEST(no_room_is_told_and_leaves_what_was_there),
         STORE_TEST(a_killed_import_leaves_whole_files),
+        STORE_TEST(a_damaged_store_is_told_or_read_never_a_crash),
         STORE_TEST(vectors_are_known_by_text_and_encoder),
         STORE_TEST(every_failed_allocation_is_told),
     };
