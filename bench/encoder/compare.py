@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""compare.py TIMES CACHE CSV: our encoder beside ONNX Runtime, in one run.
+
+TIMES is the program encoder_times. Every figure is CPU time a text (microseconds; best of several
+runs), of one thread and of two, for texts of equal length and for real prompts one after another.
+ONNX Runtime gets the graph of the same weights (fp32, and quantize_dynamic's int8), fused by its own
+transformer optimizer where that works.
+"""
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy
+import onnxruntime
+
+import peer_graph
+
+LENGTHS, BATCHES, PRECISIONS = (12, 40, 128, 256), (1, 32), ("fp32", "bf16", "int8")
+LAYERS, HIDDEN, LINEAR = 6, 384, 6 * (4 * 384 * 384 + 2 * 384 * 1536)
+RUNS, RUN_SECONDS, MIXED = 5, 0.2, 32
+
+
+def ours(program, precision, threads, tokens, batch, prompts):
+    done = subprocess.run([program, precision, str(threads), str(tokens), str(batch), prompts],
+                          capture_output=True, text=True)
+    return tuple(map(float, done.stdout.split())) if done.returncode == 0 else None
+
+
+def timed(call, texts):
+    cpu, wall = 1e9, 1e9
+    for run in range(RUNS + 1):
+        c, w, n = time.process_time(), time.perf_counter(), 0
+        while n == 0 or time.perf_counter() - w < RUN_SECONDS:
+            call()
+            n += texts
+        if run:
+            cpu = min(cpu, (time.process_time() - c) / n)
+            wall = min(wall, (time.perf_counter() - w) / n)
+    return cpu * 1e6, wall * 1e6
+
+
+def session(path, threads):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def limit_us(lengths, int8, bf16):
+    """The least time of the units themselves: products in int8, attention in bfloat16."""
+    if not int8 or not bf16:
+        return None
+    n = numpy.array(lengths, float)
+    return float((2 * n * LINEAR / int8 + 4 * LAYERS * n * n * HIDDEN / bf16).mean() / 1e3)
+
+
+def real_prompts(cache, folder):
+    """MIXED prompts of the outcomes in the cache, a line each, and their token counts."""
+    source = pathlib.Path(cache, "paretobandit", "val.jsonl")
+    if not source.exists():
+        return None, []
+    rows = [json.loads(line)["prompt"] for line in source.open(encoding="utf-8")]
+    texts = [" ".join(r.split()) for r in rows]
+    texts = [t for t in texts if len(t) < 900]
+    texts = texts[::max(1, len(texts) // MIXED)][:MIXED]
+    path = pathlib.Path(folder, "prompts.txt")
+    path.write_text("".join(t + "\n" for t in texts), encoding="utf-8")
+    lines = "".join(json.dumps({"text": t}) + "\n" for t in texts)
+    out = subprocess.run([os.environ.get("METALLM_TOOL", "build/metallm"), "embed", "--json"],
+                         input=lines, capture_output=True, text=True, check=True).stdout
+    return str(path), [json.loads(line)["tokens"] for line in out.splitlines()]
+
+
+def machine():
+    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo")
+                if line.startswith("model name")), "unknown")
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return cpu, git.stdout.strip() or "unknown"
+
+
+def feed(length, batch, rng):
+    return {"ids": rng.integers(1000, 30000, (batch, length)).astype("int64")}
+
+
+def measure(program, models, threads, lengths, batch, prompts, rng):
+    """One row of the table: name -> (cpu, wall). Several lengths: one by one, our own as a batch."""
+    is_mixed = len(lengths) > 1
+    row = {p: ours(program, p, threads, 0 if is_mixed else lengths[0], batch, prompts or "")
+           for p in PRECISIONS}
+    for name, path in models.items():
+        s = session(path, threads)
+        feeds = [feed(n, 1 if is_mixed else batch, rng) for n in lengths]
+        row[name] = timed(lambda: [s.run(None, f) for f in feeds], len(lengths) if is_mixed else batch)
+    return row
+
+
+def ratio(row, peer, own, k=0):
+    return f"{row[peer][k] / row[own][k]:6.2f}" if row.get(own) and row.get(peer) else "     -"
+
+
+def main(program, cache, target):
+    cpu, commit = machine()
+    rng = numpy.random.default_rng(7)
+    int8, bf16 = map(float, subprocess.run([program, "peak"], capture_output=True, text=True,
+                                           check=True).stdout.split())
+    print(f"{cpu}, commit {commit}, ONNX Runtime {onnxruntime.__version__}; "
+          f"units: int8 {int8:.0f}, bf16 {bf16:.0f} GOPS a thread")
+    with tempfile.TemporaryDirectory() as folder, open(target, "w", newline="") as out:
+        models = peer_graph.build(cache + "/minilm/model.safetensors", folder)
+        prompts, mixed = real_prompts(cache, folder)
+        write = csv.writer(out)
+        write.writerow(["cpu", "commit", "threads", "tokens", "batch", "what", "cpu_us", "wall_us"])
+        print("threads tokens batch |   fp32   bf16   int8 | ort fp32 ort int8 | int8/limit "
+              "ort8/int8 ort32/bf16 ort32/int8")
+        walls = {}
+        for threads in (1, 2):
+            cases = [([n], b) for n in LENGTHS for b in BATCHES]
+            cases += [(mixed, MIXED)] if mixed else []
+            for lengths, batch in cases:
+                row = measure(program, models, threads, lengths, batch, prompts, rng)
+                limit = limit_us(lengths, int8, bf16)
+                name = f"{lengths[0]}" if len(lengths) == 1 else f"~{numpy.mean(lengths):.0f}"
+                for what, value in list(row.items()) + [("limit", limit and (limit, limit))]:
+                    if value:
+                        write.writerow([cpu, commit, threads, name, batch, what,
+                                        f"{value[0]:.1f}", f"{value[1]:.1f}"])
+                walls[threads, name, batch] = row
+                show = [f"{row[p][0]:6.0f}" if row[p] else "     -" for p in PRECISIONS]
+                near = f"{row['int8'][0] / limit:6.2f}" if limit and row["int8"] else "     -"
+                print(f"{threads:7} {name:>6} {batch:5} | {' '.join(show)} | {row['ort fp32'][0]:8.0f} "
+                      f"{row['ort int8'][0]:8.0f} |     {near}    {ratio(row, 'ort int8', 'int8')}     "
+                      f"{ratio(row, 'ort fp32', 'bf16')}     {ratio(row, 'ort fp32', 'int8')}",
+                      flush=True)
+        print("two threads over one, by the clock (int8):", "  ".join(
+            f"{n}x{b}: {walls[1, n, b]['int8'][1] / walls[2, n, b]['int8'][1]:.2f}"
+            for t, n, b in walls if t == 1 and walls[t, n, b].get("int8")))
+    print(f"written: {target}")
+
+
+main(*sys.argv[1:])
