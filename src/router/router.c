@@ -51,6 +51,7 @@ void metallm_router_free(metallm_router *r)
     metallm__doubt_fini(&r->doubt);
     metallm__spend_fini(&r->cost);
     metallm__spend_fini(&r->latency);
+    metallm__library_free(r->tasks);
     metallm__free(r);
 }
 

@@ -106,7 +106,9 @@ static int put_parts(const metallm_router *r, struct metallm__st_writer *w, meta
         rc = metallm__doubt_save(&r->doubt, w, err);
     if (rc == METALLM_OK)
         rc = metallm__spend_save(&r->cost, w, "cost", err);
-    return rc != METALLM_OK ? rc : metallm__spend_save(&r->latency, w, "latency", err);
+    if (rc == METALLM_OK)
+        rc = metallm__spend_save(&r->latency, w, "latency", err);
+    return rc != METALLM_OK || r->tasks == NULL ? rc : metallm__library_save(r->tasks, w, err);
 }
 
 static int put_coarse(const metallm_router *r, struct metallm__st_writer *w, metallm_error *err)
@@ -276,6 +278,8 @@ static int get_parts(metallm_router *r, const struct metallm__st_file *f, metall
         rc = metallm__spend_load(&r->cost, f, "cost", r->projection.dim, r->models, err);
     if (rc == METALLM_OK)
         rc = metallm__spend_load(&r->latency, f, "latency", r->projection.dim, r->models, err);
+    if (rc == METALLM_OK && metallm__st_meta(f, "tasks.names") != NULL)
+        rc = metallm__library_load(&r->tasks, f, r->models, err);
     if (rc == METALLM_OK)
         metallm__router_set_scale(r);
     return rc;

@@ -9,6 +9,7 @@
 #include "router/gate.h"
 #include "router/projection.h"
 #include "router/spend.h"
+#include "router/task_library.h"
 
 #define METALLM__ROUTER_VERSION "1"
 
@@ -31,9 +32,10 @@ struct metallm_router {
     struct metallm__gate gate;
     struct metallm__doubt doubt;
     struct metallm__spend cost, latency;
-    double scale;                  /* the highest mean cost; NaN: no cost is known */
-    struct metallm_router *coarse; /* over a cheaper encoder, owned; NULL: none */
-    double margin;                 /* lead from which a coarse decision stands (tier.h) */
+    struct metallm__library *tasks; /* for new tasks; NULL: an old file, or none kept */
+    double scale;                   /* the highest mean cost; NaN: no cost is known */
+    struct metallm_router *coarse;  /* over a cheaper encoder, owned; NULL: none */
+    double margin;                  /* lead from which a coarse decision stands (tier.h) */
 };
 
 /* metallm_router_train that also gives the out-of-fold estimates of the rows: held_out is

@@ -38,6 +38,11 @@ METALLM_MUSTCHECK int metallm__library_load(struct metallm__library **out,
                                             const struct metallm__st_file *f, uint32_t models,
                                             metallm_error *err);
 
+/* Replaces the tasks by at most count clusters of like prompts. The same seed gives the same ones.
+ */
+METALLM_MUSTCHECK int metallm__library_cluster(struct metallm__library *lib, uint32_t count,
+                                               uint64_t seed, metallm_error *err);
+
 /* Heads of vectors, scaled to unit length: out is rows x layout.head. */
 void metallm__library_heads(const metallm_vectors *x, float *out);
 

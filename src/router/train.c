@@ -343,6 +343,9 @@ static int run(struct training *t, metallm_error *err)
         rc = fit_spend(t, 0, err);
     if (rc == METALLM_OK)
         rc = fit_spend(t, 1, err);
+    if (rc == METALLM_OK && t->x->layout.head > 0)
+        rc = metallm__library_build(&t->router->tasks, t->outcomes, t->x, METALLM__LIBRARY_ROWS_MAX,
+                                    t->opts->seed, err);
     if (rc == METALLM_OK) {
         metallm__router_set_scale(t->router);
         describe(t);

@@ -351,6 +351,40 @@ static void subtasks_are_joined_and_large_tasks_are_cut(void **state)
     metallm_outcomes_free(o);
 }
 
+static int cluster_once(void *payload)
+{
+    (void)payload;
+    metallm_outcomes *o = sample_outcomes(40);
+    metallm_vectors x = sample_vectors(40);
+    struct metallm__library *lib = NULL;
+    for (size_t i = 0; i < 40; i++) { /* two heaps, at right angles */
+        heads[3 * i] = i % 5 == 0 ? 1 : .01f * (float)i;
+        heads[3 * i + 1] = i % 5 == 0 ? .01f * (float)i : 1;
+    }
+    int rc = metallm__library_build(&lib, o, &x, 100, 1, NULL);
+    if (rc == METALLM_OK)
+        rc = metallm__library_cluster(lib, 2, 1, NULL);
+    if (rc == METALLM_OK) {
+        assert_int_equal(lib->tasks, 2);
+        size_t in_first = 0;
+        for (size_t i = 0; i < 40; i++) {
+            assert_int_equal(lib->task[i] == lib->task[0],
+                             (lib->x[2 * i] > lib->x[2 * i + 1]) == (lib->x[0] > lib->x[1]));
+            in_first += lib->task[i] == 0;
+        }
+        assert_true(in_first == 8 || in_first == 32);
+    }
+    metallm__library_free(lib);
+    metallm_outcomes_free(o);
+    return rc;
+}
+
+static void clusters_part_heaps_of_like_prompts(void **state)
+{
+    (void)state;
+    assert_int_equal(cluster_once(NULL), METALLM_OK);
+}
+
 static int save_and_load(void *payload)
 {
     const char *path = payload;
@@ -438,6 +472,7 @@ int main(void)
         cmocka_unit_test(the_experiment_finds_the_structure_and_repeats),
         cmocka_unit_test(each_trial_of_the_experiment_is_told),
         cmocka_unit_test(subtasks_are_joined_and_large_tasks_are_cut),
+        cmocka_unit_test(clusters_part_heaps_of_like_prompts),
         cmocka_unit_test(a_library_survives_its_file),
         cmocka_unit_test(every_failing_allocation_is_reported),
     };
