@@ -124,14 +124,17 @@ double metallm__eval_hull_area(const struct metallm__point *hull, size_t count, 
     return area / (high - low);
 }
 
-double metallm__eval_cost_to_reach(const struct metallm__point *points, size_t count,
-                                   double quality)
+double metallm__eval_hull_reach(const struct metallm__point *hull, size_t count, double quality)
 {
-    double cost = INFINITY;
     for (size_t i = 0; i < count; i++)
-        if (points[i].quality >= quality && points[i].cost < cost)
-            cost = points[i].cost;
-    return cost;
+        if (hull[i].quality >= quality) {
+            if (i == 0)
+                return hull[0].cost;
+            double share =
+                (quality - hull[i - 1].quality) / (hull[i].quality - hull[i - 1].quality);
+            return hull[i - 1].cost + share * (hull[i].cost - hull[i - 1].cost);
+        }
+    return INFINITY;
 }
 
 int metallm__eval_compare_double(const void *a, const void *b)

@@ -38,9 +38,8 @@ double metallm__eval_hull_at(const struct metallm__point *hull, size_t count, do
 /* AIQ: mean height of the hull over [low, high], exact. NaN unless low < high and count > 0. */
 double metallm__eval_hull_area(const struct metallm__point *hull, size_t count, double low,
                                double high);
-/* Cost of the cheapest point with at least this quality; INFINITY: none has it. */
-double metallm__eval_cost_to_reach(const struct metallm__point *points, size_t count,
-                                   double quality);
+/* The lowest cost at which the hull has this quality; INFINITY: nowhere. */
+double metallm__eval_hull_reach(const struct metallm__point *hull, size_t count, double quality);
 
 /* Dials for a curve: 0, then up to count_max - 2 dials at even ranks among the dials at which some
  * query's choice switches, then one beyond the last switch, where every query goes to the model

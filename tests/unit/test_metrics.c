@@ -77,12 +77,15 @@ static void hull_drops_what_a_mixture_beats(void **state)
     assert_int_equal(metallm__eval_hull(p, 0), 0);
 }
 
-static void cost_to_reach_is_the_cheapest_good_enough_point(void **state)
+static void cost_to_reach_lies_on_the_hull(void **state)
 {
     (void)state;
-    const struct metallm__point p[] = {{.9, 5}, {.8, 3}, {.85, 4}, {NAN, 1}};
-    close_to(metallm__eval_cost_to_reach(p, 4, .82), 4, 0);
-    assert_true(isinf(metallm__eval_cost_to_reach(p, 4, .95)));
+    const struct metallm__point p[] = {{.4, 1}, {.8, 3}, {.9, 5}};
+    close_to(metallm__eval_hull_reach(p, 3, .3), 1, 0);
+    close_to(metallm__eval_hull_reach(p, 3, .6), 2, 1e-12);
+    close_to(metallm__eval_hull_reach(p, 3, .9), 5, 1e-12);
+    assert_true(isinf(metallm__eval_hull_reach(p, 3, .95)));
+    assert_true(isinf(metallm__eval_hull_reach(p, 0, .1)));
 }
 
 static metallm_estimate guess(float quality, float cost)
@@ -366,7 +369,7 @@ int main(void)
         cmocka_unit_test(means_leave_out_missing_cells_and_missing_choices),
         cmocka_unit_test(oracle_takes_the_cheaper_of_equals_and_skips_unknowns),
         cmocka_unit_test(hull_drops_what_a_mixture_beats),
-        cmocka_unit_test(cost_to_reach_is_the_cheapest_good_enough_point),
+        cmocka_unit_test(cost_to_reach_lies_on_the_hull),
         cmocka_unit_test(dials_stand_where_choices_switch),
         cmocka_unit_test(calibration_of_equal_predictions_is_one_bin),
         cmocka_unit_test(quantiles_lie_between_neighbours),
