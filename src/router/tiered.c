@@ -82,6 +82,8 @@ int metallm_router_train_tiered(metallm_router **out, const metallm_outcomes *ou
     if (rc == METALLM_OK)
         rc = choose_margin(&t, outcomes, loss_max, &chosen, err);
     if (rc == METALLM_OK) {
+        metallm__library_free(t.coarse->tasks); /* new tasks are judged by the fine vectors */
+        t.coarse->tasks = NULL;
         t.fine->margin = chosen.margin;
         t.fine->coarse = t.coarse;
         if (tiers != NULL)

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * verb_select.c - `metallm select`: the model for a new task, and how well such choices would have
+ * done on the tasks that are known. */
+#include <math.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "cli/prompts.h"
+#include "router/router_state.h"
+#include "router/task_select.h"
+
+struct select_options {
+    struct cli_inputs_options inputs;
+    uint64_t labels, seed, clusters;
+    double dial;
+    bool leaves_out, is_json;
+};
+
+static const struct cli_option select_table[] = {
+    {.name = "labels",
+     .kind = CLI_COUNT,
+     .offset = offsetof(struct select_options, labels),
+     .arg = "N",
+     .low = 0,
+     .high = 1000000,
+     .help = "use the scores of at most N samples of the task, where the file has them"},
+    {.name = "dial",
+     .kind = CLI_REAL,
+     .offset = offsetof(struct select_options, dial),
+     .arg = "P",
+     .low = 0,
+     .high = 1e9,
+     .help = "take P times a model's mean cost, as a share of the dearest model's, off its score"},
+    {.name = "leave-one-task-out",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct select_options, leaves_out),
+     .help = "without a router: treat each task of the files as new in turn"},
+    {.name = "clusters",
+     .kind = CLI_COUNT,
+     .offset = offsetof(struct select_options, clusters),
+     .arg = "K",
+     .low = 0,
+     .high = 65536,
+     .help = "with --leave-one-task-out: tasks are K clusters of like prompts, not the files' own"},
+    {.name = "seed",
+     .kind = CLI_COUNT,
+     .offset = offsetof(struct select_options, seed),
+     .arg = "N",
+     .fallback = "1",
+     .low = 0,
+     .high = 9007199254740992.0,
+     .help = "seed of draws, clusters, and of which samples are labelled"},
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct select_options, is_json),
+     .help = "print one JSON object"},
+    {0},
+};
+
+/* --- printing, in two forms at once --- */
+
+struct json {
+    yyjson_mut_doc *doc;
+    bool failed;
+};
+
+static yyjson_mut_val *json_object(struct json *j)
+{
+    return yyjson_mut_obj(j->doc);
+}
+
+static void json_add(struct json *j, yyjson_mut_val *object, const char *key, yyjson_mut_val *v)
+{
+    j->failed |= !yyjson_mut_obj_add(object, yyjson_mut_str(j->doc, key), v);
+}
+
+static void json_real(struct json *j, yyjson_mut_val *object, const char *key, double v)
+{
+    json_add(j, object, key, isfinite(v) ? yyjson_mut_real(j->doc, v) : yyjson_mut_null(j->doc));
+}
+
+static void json_uint(struct json *j, yyjson_mut_val *object, const char *key, uint64_t v)
+{
+    json_add(j, object, key, yyjson_mut_uint(j->doc, v));
+}
+
+static void json_text(struct json *j, yyjson_mut_val *object, const char *key, const char *v)
+{
+    json_add(j, object, key, v != NULL ? yyjson_mut_str(j->doc, v) : yyjson_mut_null(j->doc));
+}
+
+static int json_print(struct json *j, yyjson_mut_val *root, FILE *out, metallm_error *err)
+{
+    char *text = NULL;
+    yyjson_mut_doc_set_root(j->doc, root);
+    if (!j->failed)
+        text = yyjson_mut_write_opts(j->doc, YYJSON_WRITE_NOFLAG, &metallm__json_alc, NULL, NULL);
+    if (text == NULL)
+        return metallm__error_nomem(err, "the result as JSON");
+    fprintf(out, "%s\n", text);
+    metallm__free(text);
+    return METALLM_OK;
+}
+
+static void number(FILE *out, int width, double v)
+{
+    if (isfinite(v))
+        fprintf(out, " %*.4f", width, v);
+    else
+        fprintf(out, " %*s", width, "-");
+}
+
+/* --- a new task --- */
+
+struct selecting {
+    const struct cli_io *io;
+    const struct select_options *o;
+    metallm_router *router;
+    metallm_outcomes *outcomes;
+    struct cli_features features;
+    float *x;     /* heads */
+    float *label; /* queries x models of the router; NaN */
+    double penalty[METALLM_MODELS_MAX];
+    struct metallm__selection result;
+};
+
+static void set_penalty(double *penalty, const double *cost, uint32_t models, double dial)
+{
+    double highest = 0;
+    for (uint32_t m = 0; m < models; m++)
+        highest = cost[m] > highest ? cost[m] : highest; /* false for NaN */
+    for (uint32_t m = 0; m < models; m++)
+        penalty[m] = highest > 0 ? dial * (isnan(cost[m]) ? 1 : cost[m] / highest) : 0;
+}
+
+struct order {
+    uint64_t key;
+    size_t query;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct order *p = a, *q = b;
+    if (p->key != q->key)
+        return p->key < q->key ? -1 : 1;
+    return (p->query > q->query) - (p->query < q->query);
+}
+
+static bool has_score(const struct selecting *s, size_t query)
+{
+    for (uint32_t m = 0; m < metallm_outcomes_model_count(s->outcomes); m++) {
+        const char *name = metallm_outcomes_model_name(s->outcomes, m);
+        if (metallm_router_find_model(s->router, name) != UINT32_MAX &&
+            !isnan(metallm_outcomes_get(s->outcomes, query, m).score))
+            return true;
+    }
+    return false;
+}
+
+/* Scores of the first N samples with any, in an order drawn from the seed and the prompts. */
+static int take_labels(struct selecting *s, metallm_error *err)
+{
+    size_t n = metallm_outcomes_query_count(s->outcomes), taken = 0;
+    uint32_t models = metallm_router_model_count(s->router);
+    struct order *order = metallm__alloc(n, sizeof *order);
+    s->label = metallm__alloc(n, sizeof *s->label * models);
+    if (order == NULL || s->label == NULL) {
+        metallm__free(order);
+        return metallm__error_nomem(err, "labels");
+    }
+    for (size_t i = 0; i < n * models; i++)
+        s->label[i] = NAN;
+    for (size_t i = 0; i < n; i++) {
+        const char *prompt = metallm_outcomes_query(s->outcomes, i).prompt;
+        order[i] = (struct order){metallm__hash_bytes(prompt, strlen(prompt), s->o->seed), i};
+    }
+    qsort(order, n, sizeof *order, by_key);
+    for (size_t i = 0; i < n && taken < s->o->labels; i++) {
+        size_t query = order[i].query;
+        if (!has_score(s, query))
+            continue;
+        taken++;
+        for (uint32_t m = 0; m < models; m++) {
+            uint32_t from =
+                metallm_outcomes_find_model(s->outcomes, metallm_router_model_name(s->router, m));
+            if (from != UINT32_MAX)
+                s->label[query * models + m] = metallm_outcomes_get(s->outcomes, query, from).score;
+        }
+    }
+    metallm__free(order);
+    return METALLM_OK;
+}
+
+static int choose(struct selecting *s, metallm_error *err)
+{
+    const struct metallm__library *lib = s->router->tasks;
+    uint32_t models = metallm_router_model_count(s->router);
+    double cost[METALLM_MODELS_MAX];
+    size_t n = s->features.vectors.rows;
+    if (lib == NULL || lib->dim != s->features.vectors.layout.head)
+        return metallm__error_set(err, METALLM_ENOTFOUND,
+                                  "the router holds no samples of known tasks: train it again");
+    for (uint32_t m = 0; m < models; m++)
+        cost[m] = metallm_router_mean_cost(s->router, m);
+    set_penalty(s->penalty, cost, models, s->o->dial);
+    s->x = metallm__alloc(n, sizeof *s->x * lib->dim);
+    if (s->x == NULL)
+        return metallm__error_nomem(err, "vectors");
+    metallm__library_heads(&s->features.vectors, s->x);
+    struct metallm__select_request q = {lib, s->x, s->label, s->penalty, n, s->o->seed};
+    return metallm__task_select(&q, &s->result, err);
+}
+
+static const char *model_name(const struct selecting *s, uint32_t model)
+{
+    return model == UINT32_MAX ? NULL : metallm_router_model_name(s->router, model);
+}
+
+static int print_selection_json(const struct selecting *s, metallm_error *err)
+{
+    const struct metallm__selection *r = &s->result;
+    struct json j = {yyjson_mut_doc_new(&metallm__json_alc), false};
+    yyjson_mut_val *root = json_object(&j), *scores = yyjson_mut_arr(j.doc);
+    yyjson_mut_val *rules = yyjson_mut_arr(j.doc);
+    for (uint32_t m = 0; m < metallm_router_model_count(s->router); m++) {
+        yyjson_mut_val *item = json_object(&j);
+        json_text(&j, item, "model", model_name(s, m));
+        json_real(&j, item, "s1", r->s1[m]);
+        json_real(&j, item, "s2", r->s2[m]);
+        json_real(&j, item, "s3", r->s3[m]);
+        json_real(&j, item, "bma", r->mean[m]);
+        json_real(&j, item, "score", r->score[m]);
+        json_real(&j, item, "p_best", r->p_best[m]);
+        j.failed |= !yyjson_mut_arr_append(scores, item);
+    }
+    for (uint32_t k = 0; k < METALLM__RULES_OFFERED; k++) {
+        yyjson_mut_val *item = json_object(&j);
+        json_text(&j, item, "rule", metallm__task_rule_name((enum metallm__task_rule)k));
+        json_real(&j, item, "quality", r->loto.quality[k]);
+        json_real(&j, item, "gain", r->loto.gain[k]);
+        json_real(&j, item, "gain_error", r->loto.gain_error[k]);
+        j.failed |= !yyjson_mut_arr_append(rules, item);
+    }
+    json_add(&j, root, "scores", scores);
+    json_text(&j, root, "choice", model_name(s, r->choice));
+    json_text(&j, root, "bma", model_name(s, r->bma));
+    json_text(&j, root, "paper_choice", model_name(s, r->paper_choice));
+    json_real(&j, root, "distance", r->distance);
+    json_text(&j, root, "rule", metallm__task_rule_name(r->loto.best));
+    json_add(&j, root, "rules", rules);
+    json_uint(&j, root, "n", s->features.vectors.rows);
+    json_uint(&j, root, "labels", r->labels);
+    json_uint(&j, root, "known_tasks", s->router->tasks->tasks);
+    int rc = json_print(&j, root, s->io->out, err);
+    yyjson_mut_doc_free(j.doc);
+    return rc;
+}
+
+static void print_selection(const struct selecting *s)
+{
+    const struct metallm__selection *r = &s->result;
+    FILE *out = s->io->out;
+    fprintf(out, "%zu prompts, %u known tasks, distance %.3f%s\n\n", s->features.vectors.rows,
+            s->router->tasks->tasks, r->distance, r->labels > 0 ? ", labels used" : "");
+    fprintf(out, "%-44s      S1      S2      S3     BMA   score  P(best)\n", "model");
+    for (uint32_t m = 0; m < metallm_router_model_count(s->router); m++) {
+        fprintf(out, "%-42.42s %c", model_name(s, m), m == r->choice ? '*' : ' ');
+        const double columns[] = {r->s1[m],   r->s2[m],    r->s3[m],
+                                  r->mean[m], r->score[m], r->p_best[m]};
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+            number(out, 7, columns[c]);
+        fprintf(out, "\n");
+    }
+    fprintf(out, "\nchoice: %s, by rule '%s'", model_name(s, r->choice),
+            metallm__task_rule_name(r->loto.best));
+    if (r->loto.judged >= METALLM__TASKS_MIN)
+        fprintf(out, " (%.4f on %u known tasks, each left out in turn; BMA %.4f)",
+                r->loto.quality[r->loto.best], r->loto.judged, r->loto.quality[METALLM__RULE_BMA]);
+    fprintf(out, "\nthe paper's choice (S3, back to BMA): %s; best on average: %s\n",
+            model_name(s, r->paper_choice), model_name(s, r->bma));
+    if (r->labels > 0)
+        fprintf(out, "%zu labels beside the rule's score, which counts as %.0f\n", r->labels,
+                METALLM__LABEL_PRIOR);
+}
+
+static int select_model(const struct cli_io *io, const struct select_options *o,
+                        const char *const *operands, size_t count, metallm_error *err)
+{
+    struct selecting s = {.io = io, .o = o};
+    if (count > 2)
+        return metallm__error_set(err, CLI_EUSAGE, "usage: metallm select ROUTER TASKFILE");
+    int rc = metallm_router_open(&s.router, operands[0], err);
+    if (rc == METALLM_OK)
+        rc = cli_prompts_load(io, &o->inputs, count > 1 ? operands[1] : NULL, &s.outcomes, err);
+    if (rc == METALLM_OK)
+        rc = cli_inputs_features(io, &o->inputs, metallm_router_encoder(s.router), s.outcomes,
+                                 &s.features, err);
+    if (rc == METALLM_OK && o->labels > 0)
+        rc = take_labels(&s, err);
+    if (rc == METALLM_OK)
+        rc = choose(&s, err);
+    if (rc == METALLM_OK && o->labels > 0 && s.result.labels == 0)
+        fprintf(io->err, "metallm: the file has no scores of the router's models: no labels\n");
+    if (rc == METALLM_OK && o->is_json)
+        rc = print_selection_json(&s, err);
+    else if (rc == METALLM_OK)
+        print_selection(&s);
+    metallm__free(s.label);
+    metallm__free(s.x);
+    cli_features_fini(&s.features);
+    metallm_outcomes_free(s.outcomes);
+    metallm_router_free(s.router);
+    return rc;
+}
+
+/* --- known tasks, each left out in turn --- */
+
+static int print_experiment_json(const struct cli_io *io, const struct metallm__library *lib,
+                                 const struct metallm__experiment *e, size_t labels,
+                                 metallm_error *err)
+{
+    struct json j = {yyjson_mut_doc_new(&metallm__json_alc), false};
+    yyjson_mut_val *root = json_object(&j), *rules = yyjson_mut_arr(j.doc);
+    yyjson_mut_val *used = json_object(&j), *times = json_object(&j);
+    for (uint32_t k = 0; k < METALLM__RULES; k++) {
+        yyjson_mut_val *item = json_object(&j);
+        json_text(&j, item, "rule", metallm__task_rule_name((enum metallm__task_rule)k));
+        json_real(&j, item, "quality", e->quality[k]);
+        json_real(&j, item, "gain_error", e->quality_error[k]);
+        json_real(&j, item, "correlation", e->correlation[k]);
+        json_real(&j, item, "p_error", e->p_error[k]);
+        j.failed |= !yyjson_mut_arr_append(rules, item);
+        if (k < METALLM__RULES_OFFERED)
+            json_uint(&j, times, metallm__task_rule_name((enum metallm__task_rule)k),
+                      e->times_used[k]);
+    }
+    json_uint(&j, root, "n", lib->rows);
+    json_uint(&j, root, "tasks", e->judged);
+    json_add(&j, root, "rules", rules);
+    json_real(&j, used, "quality", e->used);
+    json_real(&j, used, "gain_error", e->used_error);
+    json_add(&j, used, "times", times);
+    json_add(&j, root, "used", used);
+    json_real(&j, root, "best_possible", e->possible);
+    json_uint(&j, root, "labels", labels);
+    json_real(&j, root, "labelled", e->labelled);
+    json_real(&j, root, "labelled_bma", e->labelled_bma);
+    int rc = json_print(&j, root, io->out, err);
+    yyjson_mut_doc_free(j.doc);
+    return rc;
+}
+
+static void print_experiment(const struct cli_io *io, const struct metallm__library *lib,
+                             const struct metallm__experiment *e, size_t labels)
+{
+    FILE *out = io->out;
+    fprintf(out, "%zu samples of %u tasks, each task left out in turn\n\n", lib->rows, e->judged);
+    fprintf(out, "%-22s quality  to BMA  (error)%s  |p - accuracy|\n", "rule",
+            lib->models == 2 ? "       r" : "");
+    for (uint32_t k = 0; k < METALLM__RULES; k++) {
+        fprintf(out, "%-22s", metallm__task_rule_name((enum metallm__task_rule)k));
+        number(out, 7, e->quality[k]);
+        fprintf(out, " %+.4f", e->quality[k] - e->quality[METALLM__RULE_BMA]);
+        fprintf(out, " (%.4f)", e->quality_error[k]);
+        if (lib->models == 2)
+            number(out, 7, e->correlation[k]);
+        if (!isnan(e->p_error[k]))
+            number(out, 11, e->p_error[k]);
+        fprintf(out, "\n");
+    }
+    fprintf(out, "%-22s", "used");
+    number(out, 7, e->used);
+    fprintf(out, " %+.4f (%.4f)  ", e->used - e->quality[METALLM__RULE_BMA], e->used_error);
+    for (uint32_t k = 0; k < METALLM__RULES_OFFERED; k++)
+        if (e->times_used[k] > 0)
+            fprintf(out, " %s x %u", metallm__task_rule_name((enum metallm__task_rule)k),
+                    e->times_used[k]);
+    fprintf(out, "\n%-22s", "best possible");
+    number(out, 7, e->possible);
+    fprintf(out, "\n");
+    if (labels > 0 && !isnan(e->labelled))
+        fprintf(out, "%zu labels on s1-k20: %.4f on the rest of each task (BMA %.4f)\n", labels,
+                e->labelled, e->labelled_bma);
+}
+
+static void mean_costs(const metallm_outcomes *o, double *cost)
+{
+    for (uint32_t m = 0; m < metallm_outcomes_model_count(o); m++) {
+        double sum = 0, known = 0;
+        for (size_t i = 0; i < metallm_outcomes_query_count(o); i++) {
+            float c = metallm_outcomes_get(o, i, m).cost_usd;
+            if (!isnan(c)) {
+                sum += (double)c;
+                known++;
+            }
+        }
+        cost[m] = known > 0 ? sum / known : NAN;
+    }
+}
+
+static int leave_out(const struct cli_io *io, const struct select_options *o,
+                     const char *const *operands, size_t count, metallm_error *err)
+{
+    metallm_outcomes *outcomes = NULL;
+    struct cli_features features = {0};
+    struct metallm__library *lib = NULL;
+    struct metallm__experiment result;
+    double cost[METALLM_MODELS_MAX], penalty[METALLM_MODELS_MAX];
+    int rc = cli_inputs_load(io, &o->inputs, operands, count, &outcomes, err);
+    if (rc == METALLM_OK)
+        rc = cli_inputs_features(io, &o->inputs, NULL, outcomes, &features, err);
+    if (rc == METALLM_OK)
+        rc = metallm__library_build(&lib, outcomes, &features.vectors, METALLM__LIBRARY_ROWS_MAX,
+                                    o->seed, err);
+    if (rc == METALLM_OK && o->clusters > 0)
+        rc = metallm__library_cluster(lib, (uint32_t)o->clusters, o->seed, err);
+    if (rc == METALLM_OK) {
+        mean_costs(outcomes, cost);
+        set_penalty(penalty, cost, lib->models, o->dial);
+        struct metallm__experiment_request q = {.lib = lib,
+                                                .penalty = penalty,
+                                                .labels = o->labels,
+                                                .seed = o->seed,
+                                                .progress = &io->progress};
+        rc = metallm__task_experiment(&q, &result, err);
+    }
+    if (rc == METALLM_OK && o->is_json)
+        rc = print_experiment_json(io, lib, &result, o->labels, err);
+    else if (rc == METALLM_OK)
+        print_experiment(io, lib, &result, o->labels);
+    metallm__library_free(lib);
+    cli_features_fini(&features);
+    metallm_outcomes_free(outcomes);
+    return rc;
+}
+
+static int run(const struct cli_io *io, const void *options, const char *const *operands,
+               size_t count, metallm_error *err)
+{
+    const struct select_options *o = options;
+    if (o->leaves_out)
+        return leave_out(io, o, operands, count, err);
+    if (o->clusters > 0)
+        return metallm__error_set(err, CLI_EUSAGE, "--clusters needs --leave-one-task-out");
+    if (count == 0)
+        return metallm__error_set(err, CLI_EUSAGE, "usage: metallm select ROUTER TASKFILE");
+    return select_model(io, o, operands, count, err);
+}
+
+const struct cli_verb cli_verb_select = {
+    .name = "select",
+    .summary = "the best model for a new task, from prompts without answers",
+    .operands = "ROUTER TASKFILE",
+    .description =
+        "Estimates how well each model would do on a whole task that the router has never seen, "
+        "from its prompts alone: the scores S1, S2 and S3 of arXiv 2309.15789, the mean over the "
+        "known tasks (BMA), and the chance that each model is the best. The choice is made by the "
+        "rule that did best when each known task was left out in turn, if it beat BMA by more "
+        "than one standard error; else it is the best model on average. The paper's own choice "
+        "stands beside it.\n\n"
+        "TASKFILE: a prompt a line (.txt, or - for standard input), objects with a text "
+        "\"prompt\" one a line, or any file of outcomes, whose scores --labels may use.\n\n"
+        "With --leave-one-task-out the operands are files of outcomes (or --store is given) "
+        "instead of a router: every task is taken as new in turn, and the mean true score of each "
+        "rule's choices is printed.",
+    .examples = "  metallm select router.safetensors tickets.txt\n"
+                "  metallm select router.safetensors task.csv --labels 50 --json\n"
+                "  metallm select --leave-one-task-out mmlu/ --labels 50",
+    .options_size = sizeof(struct select_options),
+    .tables = {cli_inputs_table, select_table},
+    .operands_min = 0,
+    .operands_max = SIZE_MAX,
+    .run = run,
+};
