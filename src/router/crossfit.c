@@ -206,48 +206,65 @@ static int thin_out(struct metallm__fit_data *d, struct metallm__folds *folds, f
     return METALLM_OK;
 }
 
+/* p: room for one set of predictions more; best: of those under the values chosen. *is_made:
+ * whether best holds them, which it does not when there was nothing to choose. */
 static int tune_on(struct metallm__spec *spec, const struct metallm__fit_data *d,
-                   const struct metallm__folds *folds, float *p, metallm_error *err)
+                   const struct metallm__folds *folds, float *p, float *best, bool *is_made,
+                   metallm_error *err)
 {
     const struct metallm__estimator *e = spec->estimator;
+    *is_made = false;
     for (uint32_t i = 0; i < e->param_count; i++) {
         const struct metallm__param *param = &e->params[i];
         if (spec->given[i] || param->candidate_count < 2)
             continue;
-        double best = INFINITY, chosen = spec->values[i];
+        double least = INFINITY, chosen = spec->values[i];
         for (uint32_t c = 0; c < param->candidate_count; c++) {
             spec->values[i] = param->candidates[c];
             int rc = metallm__crossfit(spec, d, folds, p, err);
             if (rc != METALLM_OK)
                 return rc;
             double loss = metallm__routing_loss(d, p);
-            if (loss < best) {
-                best = loss;
+            if (loss < least) {
+                least = loss;
                 chosen = param->candidates[c];
+                memcpy(best, p, d->n * d->models * sizeof *p);
             }
         }
         spec->values[i] = chosen;
+        *is_made = true;
     }
     return METALLM_OK;
 }
 
-int metallm__tune(struct metallm__spec *spec, const struct metallm__fit_data *data,
-                  const struct metallm__folds *folds, metallm_error *err)
+static int tune_on_part(struct metallm__spec *spec, const struct metallm__fit_data *data,
+                        const struct metallm__folds *folds, float *p, float *best,
+                        metallm_error *err)
 {
     struct metallm__fit_data d = *data;
-    struct metallm__folds part = *folds;
-    float *x = NULL, *y = NULL, *p = NULL;
-    int rc = METALLM_OK;
-    if (d.n > METALLM__TUNE_ROWS)
-        rc = thin_out(&d, &part, &x, &y, err);
-    if (rc == METALLM_OK && (p = metallm__alloc(d.n * d.models, sizeof *p)) == NULL)
-        rc = metallm__error_nomem(err, "choosing hyper-parameters");
-    if (rc == METALLM_OK)
-        rc = tune_on(spec, &d, &part, p, err);
-    metallm__free(p);
+    struct metallm__folds part = {0};
+    float *x = NULL, *y = NULL;
+    bool is_made;
+    part = *folds;
+    int rc = thin_out(&d, &part, &x, &y, err);
+    if (rc == METALLM_OK) {
+        rc = tune_on(spec, &d, &part, p, best, &is_made, err);
+        metallm__free(part.of);
+    }
     metallm__free(x);
     metallm__free(y);
-    if (part.of != folds->of)
-        metallm__free(part.of);
     return rc;
+}
+
+int metallm__tune(struct metallm__spec *spec, const struct metallm__fit_data *data,
+                  const struct metallm__folds *folds, float *out, metallm_error *err)
+{
+    bool is_made = false;
+    float *p = metallm__alloc(data->n * data->models, sizeof *p);
+    if (p == NULL)
+        return metallm__error_nomem(err, "choosing hyper-parameters");
+    int rc = data->n > METALLM__TUNE_ROWS ? tune_on_part(spec, data, folds, p, out, err)
+                                          : tune_on(spec, data, folds, p, out, &is_made, err);
+    metallm__free(p);
+    return rc != METALLM_OK || is_made ? rc : metallm__crossfit(spec, data, folds, out, err);
 }

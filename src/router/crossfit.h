@@ -5,7 +5,7 @@
 #define ROUTER_CROSSFIT_H
 #include "router/estimator.h"
 
-#define METALLM__FOLDS_MAX 20u
+#define METALLM__FOLDS_MAX 50u
 
 struct metallm__folds {
     uint32_t count; /* 0: too few distinct prompts to leave any out */
@@ -30,9 +30,11 @@ METALLM_MUSTCHECK int metallm__crossfit(const struct metallm__spec *spec,
 double metallm__routing_loss(const struct metallm__fit_data *data, const float *p);
 
 /* Sets each parameter that is not given to the candidate with the least routing loss, one after
- * the other. On more than METALLM__TUNE_ROWS rows a part of the rows is used. */
-#define METALLM__TUNE_ROWS 4000u
+ * the other. On more than METALLM__TUNE_ROWS rows a part of the rows is used. out (n x models)
+ * takes the out-of-fold predictions under the values chosen. */
+#define METALLM__TUNE_ROWS 5000u
 METALLM_MUSTCHECK int metallm__tune(struct metallm__spec *spec,
                                     const struct metallm__fit_data *data,
-                                    const struct metallm__folds *folds, metallm_error *err);
+                                    const struct metallm__folds *folds, float *out,
+                                    metallm_error *err);
 #endif

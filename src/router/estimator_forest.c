@@ -68,8 +68,8 @@ static int forest_load(void **state, const struct metallm__st_file *f, const cha
 }
 
 static const struct metallm__param params[] = {
-    [TREES] = {"trees", 150, 1, 10000, "trees that are averaged", {0}, 0},
-    [LEAF] = {"leaf", 15, 1, 1e6, "queries in a leaf at least", {8, 15, 30}, 3},
+    [TREES] = {"trees", 120, 1, 10000, "trees that are averaged", {0}, 0},
+    [LEAF] = {"leaf", 15, 1, 1e6, "queries in a leaf at least", {8, 20}, 2},
     [SHARE] = {"share", 0.5, 0.001, 1, "share of the features tried at a split", {0}, 0},
     [ROWS] = {"rows", 16384, 2, 1e8, "queries a tree is grown from at most", {0}, 0},
 };

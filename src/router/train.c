@@ -163,9 +163,7 @@ static int leave_out(struct training *t, metallm_error *err)
             return metallm__error_nomem(err, "out-of-fold predictions");
         if (t->folds.count == 0)
             continue;
-        int rc = metallm__tune(&t->spec[k], &t->data, &t->folds, err);
-        if (rc == METALLM_OK)
-            rc = metallm__crossfit(&t->spec[k], &t->data, &t->folds, t->p[k], err);
+        int rc = metallm__tune(&t->spec[k], &t->data, &t->folds, t->p[k], err);
         if (rc != METALLM_OK)
             return rc;
     }
