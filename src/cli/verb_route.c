@@ -80,7 +80,9 @@ static const struct cli_option route_table[] = {
      .kind = CLI_STRING,
      .offset = OFFSET(inputs.weights),
      .arg = "FOLDER",
-     .help = "folder of the encoder's weights; the cache folder's without it"},
+     .help =
+         "where the encoder's weights are (a tiered router: the static table); the cache folder's "
+         "without it"},
     {.name = "threads",
      .kind = CLI_COUNT,
      .offset = OFFSET(inputs.threads),
@@ -96,6 +98,7 @@ struct route {
     const struct route_options *options;
     metallm_router *router;
     metallm_encoder *encoder;
+    metallm_encoder *coarse; /* of a tiered router; else NULL */
     metallm_constraints constraints;
     metallm_rng rng;
     uint8_t *allowed;
@@ -107,6 +110,7 @@ struct route {
     size_t count, bytes;
     float *features, *scores;
     metallm_estimate *estimates;
+    metallm_estimate *again; /* a tiered router's second look */
 };
 
 /* Sets a flag for each model that the list names. */
@@ -130,22 +134,46 @@ static int parse_models(struct route *r, const char *list, metallm_error *err)
     return METALLM_OK;
 }
 
+/* A tiered router reads static vectors first: --weights names their table then. */
+static int open_encoders(struct route *r, metallm_error *err)
+{
+    struct cli_inputs_options inputs = r->options->inputs;
+    const metallm_router *coarse = metallm_router_coarse(r->router);
+    int rc = METALLM_OK;
+    if (coarse != NULL) {
+        rc = cli_inputs_encoder(&inputs, metallm_router_encoder(coarse), &r->coarse, err);
+        inputs.weights = NULL;
+    }
+    if (rc == METALLM_OK)
+        rc = cli_inputs_encoder(&inputs, metallm_router_encoder(r->router), &r->encoder, err);
+    return rc;
+}
+
+/* Floats in the longest row of features. */
+static size_t widest(const struct route *r)
+{
+    metallm_layout fine = metallm_encoder_layout(r->encoder), coarse = {0};
+    if (r->coarse != NULL)
+        coarse = metallm_encoder_layout(r->coarse);
+    uint32_t a = metallm_layout_dim(&fine), b = metallm_layout_dim(&coarse);
+    return a > b ? a : b;
+}
+
 static int prepare(struct route *r, const char *path, metallm_error *err)
 {
     int rc = metallm_router_open(&r->router, path, err);
     if (rc == METALLM_OK)
-        rc = cli_inputs_encoder(&r->options->inputs, metallm_router_encoder(r->router), &r->encoder,
-                                err);
+        rc = open_encoders(r, err);
     if (rc != METALLM_OK)
         return rc;
-    metallm_layout layout = metallm_encoder_layout(r->encoder);
     r->models = metallm_router_model_count(r->router);
-    r->features =
-        metallm__alloc((size_t)BATCH_PROMPTS * metallm_layout_dim(&layout), sizeof *r->features);
+    r->features = metallm__alloc(BATCH_PROMPTS * widest(r), sizeof *r->features);
     r->estimates = metallm__alloc((size_t)BATCH_PROMPTS * r->models, sizeof *r->estimates);
+    r->again = metallm__alloc((size_t)BATCH_PROMPTS * r->models, sizeof *r->again);
     r->scores = metallm__alloc(r->models, sizeof *r->scores);
     r->allowed = metallm__calloc(r->models, 1);
-    if (r->features == NULL || r->estimates == NULL || r->scores == NULL || r->allowed == NULL)
+    if (r->features == NULL || r->estimates == NULL || r->again == NULL || r->scores == NULL ||
+        r->allowed == NULL)
         return metallm__error_nomem(err, "a batch of prompts");
     r->constraints = (metallm_constraints){.dial = (float)r->options->dial,
                                            .target = (float)r->options->target,
@@ -222,19 +250,49 @@ static int answer(struct route *r, size_t i, metallm_error *err)
     return METALLM_OK;
 }
 
+/* Estimates for prompts by one router on its encoder's vectors. */
+static int estimate(struct route *r, const metallm_router *router, metallm_encoder *encoder,
+                    const char *const *prompts, const size_t *lens, size_t count,
+                    metallm_estimate *out, metallm_error *err)
+{
+    metallm_vectors x = {.values = r->features,
+                         .rows = count,
+                         .layout = metallm_encoder_layout(encoder),
+                         .encoder = metallm_encoder_id(encoder)};
+    int rc = metallm_encoder_features(encoder, prompts, lens, count, r->features, NULL, err);
+    return rc == METALLM_OK ? metallm_router_estimate(router, &x, out, err) : rc;
+}
+
+/* The whole batch; with a tiered router cheaply first, and again where the lead is too small. */
+static int estimate_batch(struct route *r, metallm_error *err)
+{
+    const char *const *prompts = (const char *const *)r->prompts;
+    if (r->coarse == NULL)
+        return estimate(r, r->router, r->encoder, prompts, r->lens, r->count, r->estimates, err);
+    const char *unsure[BATCH_PROMPTS];
+    size_t lens[BATCH_PROMPTS], place[BATCH_PROMPTS], count = 0;
+    int rc = estimate(r, metallm_router_coarse(r->router), r->coarse, prompts, r->lens, r->count,
+                      r->estimates, err);
+    for (size_t i = 0; i < r->count && rc == METALLM_OK; i++)
+        if (!metallm_router_is_safe(r->router, r->estimates + i * r->models, &r->constraints)) {
+            unsure[count] = r->prompts[i];
+            lens[count] = r->lens[i];
+            place[count++] = i;
+        }
+    if (rc == METALLM_OK && count > 0)
+        rc = estimate(r, r->router, r->encoder, unsure, lens, count, r->again, err);
+    for (size_t k = 0; k < count && rc == METALLM_OK; k++)
+        memcpy(r->estimates + place[k] * r->models, r->again + k * r->models,
+               r->models * sizeof *r->again);
+    return rc;
+}
+
 /* Encodes, decides and prints what was gathered, and hands it to the system. */
 static int run_batch(struct route *r, metallm_error *err)
 {
-    metallm_vectors x = {.values = r->features,
-                         .rows = r->count,
-                         .layout = metallm_encoder_layout(r->encoder),
-                         .encoder = metallm_encoder_id(r->encoder)};
     if (r->count == 0)
         return METALLM_OK;
-    int rc = metallm_encoder_features(r->encoder, (const char *const *)r->prompts, r->lens,
-                                      r->count, r->features, NULL, err);
-    if (rc == METALLM_OK)
-        rc = metallm_router_estimate(r->router, &x, r->estimates, err);
+    int rc = estimate_batch(r, err);
     for (size_t i = 0; rc == METALLM_OK && i < r->count; i++)
         rc = answer(r, i, err);
     if (rc == METALLM_OK)
@@ -295,7 +353,9 @@ static int run_route(const struct cli_io *io, const void *options, const char *c
     metallm__free(r.features);
     metallm__free(r.scores);
     metallm__free(r.estimates);
+    metallm__free(r.again);
     metallm__free(r.allowed);
+    metallm_encoder_free(r.coarse);
     metallm_encoder_free(r.encoder);
     metallm_router_free(r.router);
     return rc;
