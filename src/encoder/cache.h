@@ -2,8 +2,8 @@
  * cache.h - a bounded cache of vectors by text: least recently used goes first. Sharded by hash, a
  * lock a shard, so that threads seldom meet.
  * Key: 128-bit keyed hash of scope and text, and the text's length; texts themselves are not kept.
- * Two different texts among n share a key with a chance of at most n^2 / 2^129: 10^-21 for ten
- * thousand million texts; nobody without the cache's random key can look for such a pair.
+ * Two different texts among n share a key with a chance of at most n^2 / 2^129: less than 10^-18
+ * for ten thousand million texts; nobody without the cache's random key can look for such a pair.
  * Memory: capacity x (dim floats + 48 bytes), reserved when made and touched as it fills. No
  * allocation afterwards. Threads: any number may get, put and read counts; free needs it alone. */
 #ifndef ENCODER_CACHE_H
