@@ -175,8 +175,7 @@ static void the_cache_folder_is_the_one_the_scripts_use(void **state)
     }
     assert_int_equal(cache_path_once(NULL), METALLM_ENOTFOUND);
     setenv("HOME", "/h", 1);
-    assert_int_equal(cache_path_once((void *)(uintptr_t) "/h/.cache/metallm/a/b"),
-                     METALLM_OK);
+    assert_int_equal(cache_path_once((void *)(uintptr_t) "/h/.cache/metallm/a/b"), METALLM_OK);
     setenv("XDG_CACHE_HOME", "/var/caches", 1);
     assert_int_equal(cache_path_once((void *)(uintptr_t) "/var/caches/metallm/a/b"), METALLM_OK);
     setenv("METALLM_CACHE", "/mine", 1);
