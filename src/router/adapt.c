@@ -3,6 +3,8 @@
 #include "router/adapt.h"
 
 #include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -20,6 +22,7 @@ struct side {
     double price;      /* factor on the prior's cost */
     double cost_level; /* log */
     double latency_level;
+    double cost_seen, latency_seen; /* running means, the prior where there is none; NaN: never */
 };
 
 struct metallm__adapt {
@@ -58,7 +61,7 @@ int metallm__adapt_new(struct metallm__adapt **out, const struct metallm__adapt_
         return rc;
     }
     for (uint32_t m = 0; m < opts->learner.models; m++) {
-        a->sides[m].price = 1;
+        a->sides[m] = (struct side){.price = 1, .cost_seen = NAN, .latency_seen = NAN};
         metallm__drift_init(&a->sides[m].drift, 0, 0, 0);
     }
     *out = a;
@@ -116,6 +119,18 @@ uint64_t metallm__adapt_now(const struct metallm__adapt *a)
     return a->now;
 }
 
+/* The mean that was seen stands in for a prior that is not known. */
+static double known(double prior, double seen)
+{
+    return isnan(prior) ? seen : prior;
+}
+
+static void follow_mean(double *mean, double seen)
+{
+    if (!isnan(seen))
+        *mean = isnan(*mean) ? seen : *mean + COST_LEVEL_GAIN * (seen - *mean);
+}
+
 static void believe_residual(const struct metallm__adapt *a, uint32_t m, const double *z,
                              const struct metallm__belief *prior, struct metallm__belief *out)
 {
@@ -124,11 +139,11 @@ static void believe_residual(const struct metallm__adapt *a, uint32_t m, const d
     metallm__learner_predict(a->learner, m, z, learned);
     out->quality = prior->quality + learned[METALLM__TARGET_QUALITY] + s->drift.level;
     out->sd = prior->sd;
-    out->cost_usd = prior->cost_usd * s->price *
+    out->cost_usd = known(prior->cost_usd, s->cost_seen) * s->price *
                     exp(fmin(fmax(learned[METALLM__TARGET_COST], -LOG_COST_REACH), LOG_COST_REACH) +
                         s->cost_level);
     out->latency_ms =
-        prior->latency_ms *
+        known(prior->latency_ms, s->latency_seen) *
         exp(fmin(fmax(learned[METALLM__TARGET_LATENCY], -LOG_COST_REACH), LOG_COST_REACH) +
             s->latency_level);
 }
@@ -200,10 +215,12 @@ static enum metallm__drift_change observe_residual(struct metallm__adapt *a, uin
     }
     follow_ratio(&s->cost_level, seen->cost_usd, now.cost_usd);
     follow_ratio(&s->latency_level, seen->latency_ms, now.latency_ms);
-    y[METALLM__TARGET_COST] =
-        log_rest(seen->cost_usd, prior->cost_usd * s->price * exp(s->cost_level));
-    y[METALLM__TARGET_LATENCY] =
-        log_rest(seen->latency_ms, prior->latency_ms * exp(s->latency_level));
+    follow_mean(&s->cost_seen, seen->cost_usd / s->price);
+    follow_mean(&s->latency_seen, seen->latency_ms);
+    y[METALLM__TARGET_COST] = log_rest(seen->cost_usd, known(prior->cost_usd, s->cost_seen) *
+                                                           s->price * exp(s->cost_level));
+    y[METALLM__TARGET_LATENCY] = log_rest(
+        seen->latency_ms, known(prior->latency_ms, s->latency_seen) * exp(s->latency_level));
     return change;
 }
 
@@ -264,7 +281,7 @@ int metallm__adapt_add_model(struct metallm__adapt *a, const struct metallm__new
     if (rc != METALLM_OK)
         return rc;
     struct side *s = &a->sides[metallm__adapt_models(a) - 1];
-    *s = (struct side){.price = 1};
+    *s = (struct side){.price = 1, .cost_seen = NAN, .latency_seen = NAN};
     metallm__drift_init(&s->drift, n->level, n->level_sd, a->now);
     s->drift.watch =
         a->opts.drift.watch_uses < NEWCOMER_USES ? a->opts.drift.watch_uses : NEWCOMER_USES;
@@ -276,4 +293,91 @@ void metallm__adapt_remove_model(struct metallm__adapt *a, uint32_t model)
     metallm__learner_remove_model(a->learner, model);
     const uint32_t left = metallm__adapt_models(a);
     memmove(&a->sides[model], &a->sides[model + 1], (left - model) * sizeof a->sides[0]);
+}
+
+/* Numbers of a side in a file: level, its variance now, noise, watch, changes, price, cost level,
+ * latency level, mean cost and latency seen (-1: never). */
+enum { SIDE_NUMBERS = 10, NAME_BYTES = 64 };
+
+int metallm__adapt_save(const struct metallm__adapt *a, struct metallm__st_writer *w,
+                        const char *prefix, metallm_error *err)
+{
+    METALLM_REQUIRE(a->opts.kind == METALLM__ADAPT_RESIDUAL);
+    double out[METALLM_MODELS_MAX * SIDE_NUMBERS], *at = out;
+    const uint32_t models = metallm__adapt_models(a);
+    for (uint32_t m = 0; m < models; m++) {
+        const struct side *s = &a->sides[m];
+        *at++ = s->drift.level;
+        *at++ = metallm__drift_variance(&s->drift, &a->opts.drift, a->now);
+        *at++ = s->drift.noise;
+        *at++ = s->drift.watch;
+        *at++ = (double)s->drift.changes;
+        *at++ = s->price;
+        *at++ = s->cost_level;
+        *at++ = s->latency_level;
+        *at++ = isnan(s->cost_seen) ? -1 : s->cost_seen;
+        *at++ = isnan(s->latency_seen) ? -1 : s->latency_seen;
+    }
+    char name[NAME_BYTES];
+    METALLM_REQUIRE(snprintf(name, sizeof name, "%s.sides", prefix) < NAME_BYTES);
+    int rc =
+        metallm__st_put(w, name, METALLM__F64, 2, (const size_t[]){models, SIDE_NUMBERS}, out, err);
+    return rc == METALLM_OK ? metallm__learner_save(a->learner, w, prefix, err) : rc;
+}
+
+static bool load_side(struct side *s, const double x[SIDE_NUMBERS])
+{
+    for (int i = 0; i < SIDE_NUMBERS; i++)
+        if (!(fabs(x[i]) <= 1e9))
+            return false;
+    if (!(x[1] >= 0 && x[2] > 0 && x[3] >= 0 && x[4] >= 0 && x[5] > 0))
+        return false;
+    metallm__drift_init(&s->drift, x[0], sqrt(x[1]), 0);
+    s->drift.noise = x[2];
+    s->drift.watch = (uint32_t)x[3];
+    s->drift.changes = (uint64_t)x[4];
+    s->price = x[5];
+    s->cost_level = x[6];
+    s->latency_level = x[7];
+    s->cost_seen = x[8] >= 0 ? x[8] : NAN;
+    s->latency_seen = x[9] >= 0 ? x[9] : NAN;
+    return true;
+}
+
+int metallm__adapt_load(struct metallm__adapt **out, const struct metallm__st_file *f,
+                        const char *prefix, uint32_t dim, uint32_t models, metallm_error *err)
+{
+    char name[NAME_BYTES];
+    struct metallm__tensor sides;
+    struct metallm__adapt *a = NULL;
+    struct metallm__learner *l = NULL;
+    METALLM_REQUIRE(snprintf(name, sizeof name, "%s.sides", prefix) < NAME_BYTES);
+    int rc = metallm__st_get(f, name, METALLM__F64, 2, (const size_t[]){models, SIDE_NUMBERS},
+                             &sides, err);
+    if (rc == METALLM_OK)
+        rc = metallm__learner_load(&l, f, prefix, err);
+    if (rc == METALLM_OK &&
+        (metallm__learner_dim(l) != dim || metallm__learner_models(l) != models))
+        rc = metallm__error_set(err, METALLM_EFORMAT, "what was learned online does not fit");
+    struct metallm__adapt_options o = metallm__adapt_defaults();
+    o.learner.dim = dim;
+    o.learner.models = models;
+    if (rc == METALLM_OK)
+        rc = metallm__adapt_new(&a, &o, err);
+    for (uint32_t m = 0; m < models && rc == METALLM_OK; m++) {
+        double x[SIDE_NUMBERS];
+        memcpy(x, (const char *)sides.data + m * sizeof x, sizeof x);
+        if (!load_side(&a->sides[m], x))
+            rc = metallm__error_set(err, METALLM_EFORMAT, "level of model %u is damaged",
+                                    (unsigned)m);
+    }
+    if (rc != METALLM_OK) {
+        metallm__learner_free(l);
+        metallm__adapt_free(a);
+        return rc;
+    }
+    metallm__learner_free(a->learner);
+    a->learner = l;
+    *out = a;
+    return METALLM_OK;
 }

@@ -79,4 +79,13 @@ METALLM_MUSTCHECK int metallm__adapt_add_model(struct metallm__adapt *a,
                                                metallm_error *err);
 void metallm__adapt_remove_model(struct metallm__adapt *a, uint32_t model);
 
+/* Residual kind alone. Tensors "PREFIX.sides" and the learner's; bets on a change start anew. load:
+ * METALLM_EFORMAT when damaged or of other sizes. */
+METALLM_MUSTCHECK int metallm__adapt_save(const struct metallm__adapt *a,
+                                          struct metallm__st_writer *w, const char *prefix,
+                                          metallm_error *err);
+METALLM_MUSTCHECK int metallm__adapt_load(struct metallm__adapt **out,
+                                          const struct metallm__st_file *f, const char *prefix,
+                                          uint32_t dim, uint32_t models, metallm_error *err);
+
 #endif

@@ -52,6 +52,7 @@ void metallm_router_free(metallm_router *r)
     metallm__spend_fini(&r->cost);
     metallm__spend_fini(&r->latency);
     metallm__library_free(r->tasks);
+    metallm__adapt_free(r->adapt);
     metallm__free(r);
 }
 
@@ -198,8 +199,8 @@ static int estimate_block(const metallm_router *r, const float *z, const float *
     return METALLM_OK;
 }
 
-int metallm__router_estimate_z(const metallm_router *r, const float *z, const float *lengths,
-                               size_t n, metallm_estimate *out, metallm_error *err)
+int metallm__router_prior_z(const metallm_router *r, const float *z, const float *lengths, size_t n,
+                            metallm_estimate *out, metallm_error *err)
 {
     struct scratch s;
     size_t block = n < BLOCK ? n : BLOCK;
@@ -212,6 +213,15 @@ int metallm__router_estimate_z(const metallm_router *r, const float *z, const fl
                             out + from * r->models, err);
     }
     metallm__free(s.all);
+    return rc;
+}
+
+int metallm__router_estimate_z(const metallm_router *r, const float *z, const float *lengths,
+                               size_t n, metallm_estimate *out, metallm_error *err)
+{
+    int rc = metallm__router_prior_z(r, z, lengths, n, out, err);
+    if (rc == METALLM_OK)
+        metallm__router_correct(r, z, n, out);
     return rc;
 }
 

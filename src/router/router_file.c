@@ -108,6 +108,8 @@ static int put_parts(const metallm_router *r, struct metallm__st_writer *w, meta
         rc = metallm__spend_save(&r->cost, w, "cost", err);
     if (rc == METALLM_OK)
         rc = metallm__spend_save(&r->latency, w, "latency", err);
+    if (rc == METALLM_OK && r->adapt != NULL)
+        rc = metallm__adapt_save(r->adapt, w, "online", err);
     return rc != METALLM_OK || r->tasks == NULL ? rc : metallm__library_save(r->tasks, w, err);
 }
 
@@ -280,6 +282,9 @@ static int get_parts(metallm_router *r, const struct metallm__st_file *f, metall
         rc = metallm__spend_load(&r->latency, f, "latency", r->projection.dim, r->models, err);
     if (rc == METALLM_OK && metallm__st_meta(f, "tasks.names") != NULL)
         rc = metallm__library_load(&r->tasks, f, r->models, err);
+    if (rc == METALLM_OK && metallm__st_has(f, "online.sides"))
+        rc = metallm__adapt_load(&r->adapt, f, "online", metallm__router_learn_dim(r), r->models,
+                                 err);
     if (rc == METALLM_OK)
         metallm__router_set_scale(r);
     return rc;

@@ -3,6 +3,7 @@
 #ifndef ROUTER_ROUTER_STATE_H
 #define ROUTER_ROUTER_STATE_H
 #include "metallm/router.h"
+#include "router/adapt.h"
 #include "router/combine.h"
 #include "router/doubt.h"
 #include "router/estimator.h"
@@ -36,6 +37,7 @@ struct metallm_router {
     double scale;                   /* the highest mean cost; NaN: no cost is known */
     struct metallm_router *coarse;  /* over a cheaper encoder, owned; NULL: none */
     double margin;                  /* lead from which a coarse decision stands (tier.h) */
+    struct metallm__adapt *adapt;   /* what was learned online (learn.c); NULL: nothing yet */
 };
 
 /* metallm_router_train that also gives the out-of-fold estimates of the rows: held_out is
@@ -55,7 +57,15 @@ void metallm__router_set_scale(metallm_router *r); /* from r->cost */
  * NULL. */
 METALLM_MUSTCHECK int metallm__router_project(const metallm_router *r, const metallm_vectors *x,
                                               float *z, float *lengths, metallm_error *err);
-/* Estimates from projected rows: n x models. */
+/* The offline estimates from projected rows: n x models. */
+METALLM_MUSTCHECK int metallm__router_prior_z(const metallm_router *r, const float *z,
+                                              const float *lengths, size_t n, metallm_estimate *out,
+                                              metallm_error *err);
+/* Corrects them by what was learned online (learn.c). */
+void metallm__router_correct(const metallm_router *r, const float *z, size_t n,
+                             metallm_estimate *out);
+uint32_t metallm__router_learn_dim(const metallm_router *r); /* of the vector it learns on */
+/* Both: what is believed now. */
 METALLM_MUSTCHECK int metallm__router_estimate_z(const metallm_router *r, const float *z,
                                                  const float *lengths, size_t n,
                                                  metallm_estimate *out, metallm_error *err);
