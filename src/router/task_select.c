@@ -64,7 +64,7 @@ static double pair_error(const struct paired *p, uint32_t count)
 static enum metallm__task_rule best_rule(const struct metallm__loto *l)
 {
     enum metallm__task_rule best = METALLM__RULE_BMA;
-    if (l->judged < METALLM__TASKS_MIN)
+    if (l->judged < METALLM__RULE_TASKS_MIN)
         return best;
     for (uint32_t r = 0; r < METALLM__RULES_OFFERED; r++)
         if (l->gain[r] > l->gain_error[r] && l->quality[r] > l->quality[best] + 1e-12)

@@ -5,8 +5,9 @@
 #define ROUTER_TASK_SELECT_H
 #include "router/task_table.h"
 
-#define METALLM__LABEL_PRIOR 30.0 /* pseudo-counts of the rule's score against labels */
-#define METALLM__TASKS_MIN   3u   /* fewer known tasks: BMA, and no chances */
+#define METALLM__LABEL_PRIOR    30.0 /* pseudo-counts of the rule's score against labels */
+#define METALLM__TASKS_MIN      3u   /* fewer known tasks: no chances */
+#define METALLM__RULE_TASKS_MIN 8u   /* fewer: BMA, since a handful cannot tell rules apart */
 
 /* What each rule would have picked for each known task, had that task been new. */
 struct metallm__loto {
