@@ -19,8 +19,16 @@ static void chances(const double *values, const struct metallm__arms *arms, doub
 }
 
 static const struct metallm__param params[] = {
-    [EPSILON] = {"epsilon", 0.1, 0, 1, "highest share of exploration"},
-    [DECAY] = {"decay", 5, 0, 1e9, "explored share is at most decay * models / t; 0: constant"},
+    [EPSILON] = {.name = "epsilon",
+                 .fallback = 0.1,
+                 .low = 0,
+                 .high = 1,
+                 .help = "highest share of exploration"},
+    [DECAY] = {.name = "decay",
+               .fallback = 5,
+               .low = 0,
+               .high = 1e9,
+               .help = "explored share is at most decay * models / t; 0: constant"},
 };
 
 const struct metallm__policy metallm__policy_epsilon = {

@@ -13,7 +13,11 @@ static void chances(const double *values, const struct metallm__arms *arms, doub
 }
 
 static const struct metallm__param params[] = {
-    [ALPHA] = {"alpha", 0.1, 0, 1000, "width of the confidence bound, in standard errors"},
+    [ALPHA] = {.name = "alpha",
+               .fallback = 0.1,
+               .low = 0,
+               .high = 1000,
+               .help = "width of the confidence bound, in standard errors"},
 };
 
 const struct metallm__policy metallm__policy_linucb = {

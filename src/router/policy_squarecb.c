@@ -25,7 +25,11 @@ static void chances(const double *values, const struct metallm__arms *arms, doub
 }
 
 static const struct metallm__param params[] = {
-    [RATE] = {"rate", 10, 0, 1e9, "how fast exploration narrows down"},
+    [RATE] = {.name = "rate",
+              .fallback = 10,
+              .low = 0,
+              .high = 1e9,
+              .help = "how fast exploration narrows down"},
 };
 
 const struct metallm__policy metallm__policy_squarecb = {

@@ -129,7 +129,11 @@ static void chances(const double *values, const struct metallm__arms *arms, doub
 }
 
 static const struct metallm__param params[] = {
-    [SCALE] = {"scale", 0.1, 0, 1000, "width of the posterior, in standard errors"},
+    [SCALE] = {.name = "scale",
+               .fallback = 0.1,
+               .low = 0,
+               .high = 1000,
+               .help = "width of the posterior, in standard errors"},
 };
 
 const struct metallm__policy metallm__policy_thompson = {
