@@ -17,7 +17,7 @@ static const char *const special_names[METALLM__SPECIALS] = {"[PAD]", "[UNK]", "
 /* Where ids go: a ring keeps the last, else the first are kept. */
 struct sink {
     uint32_t *ids;
-    size_t max, count;
+    size_t max, count, at; /* at: where the next goes */
     bool is_ring, is_over; /* is_over: more ids than max came */
 };
 
@@ -37,7 +37,9 @@ static bool emit(struct sink *s, uint32_t id)
         s->is_over = true;
         return false;
     }
-    s->ids[s->count % s->max] = id;
+    s->ids[s->at++] = id;
+    if (s->at == s->max && s->is_ring)
+        s->at = 0;
     s->count++;
     return true;
 }
@@ -150,16 +152,16 @@ static unsigned special_at(const struct metallm__tokenizer *t, const char *text,
     return METALLM__SPECIALS;
 }
 
-static bool is_alnum(unsigned char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-}
+/* What an ASCII byte is: 'w' letter or digit, 'p' punctuation, ' ' blank, 0 control (dropped). */
+static const char kinds[128] = "\0\0\0\0\0\0\0\0\0  \0\0 \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+                               " pppppppppppppppwwwwwwwwwwpppppp"
+                               "pwwwwwwwwwwwwwwwwwwwwwwwwwwppppp"
+                               "pwwwwwwwwwwwwwwwwwwwwwwwwwwpppp\0";
 
 /* ASCII that ends a word: blanks and punctuation, but no control character. */
 static bool is_ascii_end(unsigned char c)
 {
-    return (c < 0x80 && metallm__char_is_punct(c)) || c == ' ' ||
-           (c >= '\t' && c <= '\r' && c != '\v' && c != '\f');
+    return c < 0x80 && (kinds[c] == 'p' || kinds[c] == ' ');
 }
 
 /* Reads a word character by character, until it is sure to have ended. NULL: the sink is full. */
@@ -232,11 +234,11 @@ static void run(const struct metallm__tokenizer *t, struct sink *s, const char *
     const char *p = text, *end = text + len;
     while (p != NULL && p < end) {
         unsigned char c = (unsigned char)*p;
-        if (is_alnum(c)) {
+        if (c < 0x80 && kinds[c] == 'w') {
             p = any_word(t, s, p, end);
         } else if (c >= 0x80) {
             p = slow_word(t, s, p, end);
-        } else if (!metallm__char_is_punct(c)) {
+        } else if (kinds[c] != 'p') {
             p++; /* blank or control */
         } else {
             unsigned special = c == '[' ? special_at(t, p, (size_t)(end - p)) : METALLM__SPECIALS;
