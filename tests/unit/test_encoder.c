@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * test_encoder.c - vectors whatever the batch and the threads; the features' layout; the hash encoder
- * and the text features. Accuracy: test_precision.c. */
+ * test_encoder.c - vectors whatever the batch and the threads; the features' layout; the hash
+ * encoder and the text features. Accuracy: test_precision.c. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -205,8 +205,8 @@ static void newcomers_are_adopted_and_leavers_forgotten(void **state)
     (void)state;
     struct metallm__spool *s = world(3000, true);
     static const enum metallm__event_prior priors[] = {METALLM__PRIOR_ROUTER, METALLM__PRIOR_S1,
-                                                       METALLM__PRIOR_S2, METALLM__PRIOR_S3, METALLM__PRIOR_LIKE,
-                                                       METALLM__PRIOR_NONE};
+                                                       METALLM__PRIOR_S2,     METALLM__PRIOR_S3,
+                                                       METALLM__PRIOR_LIKE,   METALLM__PRIOR_NONE};
     for (int k = 0; k < 6; k++) {
         struct metallm__event events[] = {event(500, METALLM__EVENT_ARRIVE, 1),
                                           event(2000, METALLM__EVENT_LEAVE, 0)};
