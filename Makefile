@@ -1,6 +1,6 @@
 # metallm: a thin front for meson; 'make' alone lists the targets. The scripts need no make.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check tsan fuzz bench format lint install uninstall clean
+.PHONY: help build demo test check tsan fuzz bench reproduce format lint install uninstall clean
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 export OPENBLAS_NUM_THREADS ?= 1
@@ -31,6 +31,9 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (60) with libFuzzer
 
 bench: ## the benchmarks of bench/
 	scripts/bench
+
+reproduce: ## regenerates docs/results: experiments on recorded outcomes, beside a peer
+	scripts/reproduce $(PART)
 
 lint: ## layers, names, lengths, documents, formatting
 	scripts/build build-gcc -Ddeveloper=true -Dtests=enabled

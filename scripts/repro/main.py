@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Regenerates docs/results: main.py BINARY CACHE RESULTS [PART...]; see scripts/reproduce."""
+import hashlib
+import importlib
+import json
+import pathlib
+import sys
+
+import data
+from tool import Tool
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PARTS = {"paretobandit": "part_pareto"}
+
+
+class Context:
+    """What the parts share: the tool, the data, stores with embeddings, trained routers."""
+
+    def __init__(self, binary, cache, results):
+        self.cache, self.results = pathlib.Path(cache), pathlib.Path(results)
+        self.work = self.cache / "reproduce"
+        self.tool = Tool(binary, self.work)
+        self.sources = self.hash_sources("src/base", "src/data", "src/encoder", "src/store")
+        self.sets = data.find(self.cache)
+
+    @staticmethod
+    def hash_sources(*folders):
+        """Stores are made anew when what fills them has changed."""
+        digest = hashlib.sha256()
+        for folder in folders:
+            for path in sorted((ROOT / folder).iterdir()):
+                digest.update(path.name.encode() + path.read_bytes())
+        return digest.hexdigest()[:12]
+
+    def store(self, s):
+        """Options that name a set's store, which holds both splits and keeps their vectors."""
+        path = self.work / f"{s.name}-{self.sources}.db"
+        ready = path.with_suffix(".ready")
+        if not ready.exists():
+            path.unlink(missing_ok=True)
+            for split, files in (("train", s.train), ("test", s.test)):
+                self.say(f"importing {s.name} ({split})")
+                self.tool.call("import", files, "--store", f"sqlite:{path}", "--split", split)
+            ready.write_text("", encoding="utf-8")
+        return ["--store", f"sqlite:{path}"]
+
+    def router(self, s, *options):
+        """A router trained on the set's training split."""
+        self.say(f"training on {s.name} {' '.join(map(str, options))}")
+        return self.tool.file("router.safetensors", "train", *self.store(s), "--split", "train", "-o", "@",
+                              *options)
+
+    def embeddings(self, s):
+        """The distinct prompts of a JSON Lines set and their embeddings: two files, line by line."""
+        prompts = {}
+        for path in (s.train, s.test):
+            with open(path, encoding="utf-8", newline="\n") as stream:
+                for line in stream.read().split("\n"):
+                    if line.strip():
+                        prompts[json.loads(line)["prompt"]] = None
+        texts = self.work / f"{s.name}-texts.jsonl"
+        texts.write_text("".join(json.dumps({"text": p}) + "\n" for p in prompts), encoding="utf-8")
+        return texts, self.tool.embed(texts)
+
+    @staticmethod
+    def say(text):
+        print(f"reproduce: {text}", file=sys.stderr, flush=True)
+
+
+def main(binary, cache, results, *parts):
+    unknown = [p for p in parts if p not in PARTS]
+    if unknown:
+        sys.exit(f"reproduce: no part '{unknown[0]}'; parts: {', '.join(PARTS)}")
+    context = Context(binary, cache, results)
+    for part in parts or PARTS:
+        context.say(f"part {part}")
+        importlib.import_module(PARTS[part]).run(context)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
