@@ -38,7 +38,7 @@ class Manners(ToolTest):
                 self.fails(verb, "--no-such-option", told="--no-such-option", status=2)
 
     def test_a_missing_operand_shows_the_usage(self):
-        for verb in ("train", "evaluate", "route", "select", "replay"):
+        for verb in ("evaluate", "route", "select", "replay"):
             with self.subTest(verb=verb):
                 self.fails(verb, told=f"metallm {verb}", status=2)
 

@@ -158,8 +158,9 @@ class Evaluate(WithRouter):
         self.assertEqual(len(runs), 1)
 
     def test_a_router_that_is_none_is_refused(self):
-        for content in (b"", b"no router", b"\x10" + bytes(7) + b'{"a":1}         ',
-                        open(self.router, "rb").read()[:-100]):
+        with open(self.router, "rb") as stream:
+            whole = stream.read()
+        for content in (b"", b"no router", b"\x10" + bytes(7) + b'{"a":1}         ', whole[:-100]):
             path = self.folder / "router"
             path.write_bytes(content)
             self.fails("evaluate", path, self.holdout, told=str(path))
