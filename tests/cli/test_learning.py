@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""select and replay: a model for a new task, and a router that learns from a stream."""
+import json
+import os
+import tempfile
+import unittest
+
+from tool import ToolTest, run, sample_outcomes
+
+
+class WithRouter(ToolTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = tempfile.TemporaryDirectory()
+        cls.outcomes = os.path.join(cls.shared.name, "outcomes.csv")
+        cls.holdout = os.path.join(cls.shared.name, "holdout.csv")
+        cls.router = os.path.join(cls.shared.name, "router.safetensors")
+        sample_outcomes.write(cls.outcomes)
+        sample_outcomes.write(cls.holdout, count=200, seed=8)
+        done = run("train", cls.outcomes, "-o", cls.router, "--encoder", "hash", "--estimator",
+                   "linear")
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.shared.cleanup()
+
+
+class Select(WithRouter):
+    def select(self, *options, file=None):
+        return self.succeeds_json("select", self.router, file or self.holdout, "--json", *options)
+
+    def test_json_has_the_fields_of_the_contract(self):
+        told = self.select()
+        self.assertEqual({s["model"] for s in told["scores"]}, set(sample_outcomes.MODELS))
+        for score in told["scores"]:
+            for name in ("s1", "s2", "s3", "p_best"):
+                self.assertTrue(0 <= score[name] <= 1, (name, score))
+        self.assertAlmostEqual(sum(s["p_best"] for s in told["scores"]), 1, places=3)
+        self.assertIn(told["choice"], sample_outcomes.MODELS)
+        self.assertIn(told["bma"], sample_outcomes.MODELS)
+        self.assertGreaterEqual(told["distance"], 0)
+
+    def test_prompts_alone_are_enough(self):
+        prompts = self.folder / "task.txt"
+        prompts.write_text("What is 3 + 4?\nWhat is 31 * 2?\n")
+        self.assertIn(self.select(file=prompts)["choice"], sample_outcomes.MODELS)
+        lines = self.folder / "task.jsonl"
+        lines.write_text('{"prompt": "What is 3 + 4?"}\n{"prompt": "What is 31 * 2?"}\n')
+        plain, objects = self.select(file=prompts), self.select(file=lines)
+        self.assertEqual(plain["scores"], objects["scores"])
+
+    def test_labels_change_the_scores_and_need_scores_in_the_file(self):
+        self.assertNotEqual(self.select("--labels", 50), self.select())
+        self.assertEqual(self.select("--labels", 50), self.select("--labels", 50))
+
+    def test_a_task_without_prompts_is_refused(self):
+        empty = self.folder / "empty.txt"
+        empty.write_text("")
+        self.fails("select", self.router, empty, told="empty.txt")
+        self.fails("select", self.router, told="no outcomes", status=2)
+
+
+class Replay(WithRouter):
+    def replay(self, *options):
+        return self.succeeds_json("replay", self.router, self.holdout, "--json", *options)
+
+    def test_json_has_the_fields_of_the_contract(self):
+        told = self.replay("--online", "--policy", "linucb:alpha=1")
+        self.assertEqual(told["n"], 200)
+        self.assertTrue(0 <= told["quality"] <= 1 and told["cost"] > 0)
+        self.assertAlmostEqual(sum(told["share"].values()), 1, places=5)
+        steps = [point["step"] for point in told["curve"]]
+        self.assertEqual(steps, sorted(steps))
+        for name in ("quality", "cost", "regret"):
+            self.assertIn(name, told["curve"][0])
+        self.assertEqual(told["events"], [])
+
+    def test_same_seed_gives_the_same_bytes_and_seeds_give_intervals(self):
+        self.assertEqual(self.replay("--seed", 3), self.replay("--seed", 3))
+        self.assertIn("ci", json.dumps(self.replay("--seeds", 3)))
+
+    def test_a_budget_is_kept(self):
+        free = self.replay()
+        budget = free["cost"] / 3
+        told = self.replay("--budget", budget, "--seeds", 5)
+        self.assertLess(told["budget_used"], 1.1)
+        self.assertAlmostEqual(told["budget"], budget, delta=budget * 1e-6)
+
+    def test_every_policy_runs_and_an_unknown_one_is_named(self):
+        for policy in ("linucb", "thompson", "epsilon", "squarecb", "greedy"):
+            self.assertEqual(self.replay("--online", "--policy", policy)["n"], 200)
+        self.fails("replay", self.router, self.holdout, "--policy", "magic", told="magic",
+                   status=1)
+
+    def test_decisions_are_logged_with_their_propensities(self):
+        log = self.folder / "log.jsonl"
+        self.succeeds("replay", self.router, self.holdout, "--online", "--log", log)
+        rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        self.assertTrue(all(0 < row["propensity"] <= 1 for row in rows if "propensity" in row))
+        self.succeeds_json("report", log, "--json")
+
+
+if __name__ == "__main__":
+    unittest.main()
