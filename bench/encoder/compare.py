@@ -3,8 +3,8 @@
 
 TIMES is the program encoder_times. Every figure is CPU time a text (microseconds; best of several
 runs), of one thread and of two, for texts of equal length and for real prompts one after another.
-ONNX Runtime gets the graph of the same weights (fp32, and quantize_dynamic's int8), fused by its own
-transformer optimizer where that works.
+ONNX Runtime gets the graph of the same weights (fp32, and quantize_dynamic's int8) with all of its
+graph optimizations on.
 """
 import csv
 import json
