@@ -28,7 +28,7 @@ MAKERS = {
     "linear": lambda: Ridge(alpha=10),
     "logistic": PerModel,
     "knn": lambda: KNeighborsRegressor(100, algorithm="brute", metric="cosine"),
-    "mlp": lambda: MLPRegressor((32,), alpha=1e-3, max_iter=8, batch_size=64),
+    "mlp": lambda: MLPRegressor(hidden_layer_sizes=(32,), alpha=1e-3, max_iter=8, batch_size=64),
 }
 
 
