@@ -2,30 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """select and replay: a model for a new task, and a router that learns from a stream."""
 import json
-import os
-import tempfile
 import unittest
 
-from tool import ToolTest, run, sample_outcomes
-
-
-class WithRouter(ToolTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.shared = tempfile.TemporaryDirectory()
-        cls.outcomes = os.path.join(cls.shared.name, "outcomes.csv")
-        cls.holdout = os.path.join(cls.shared.name, "holdout.csv")
-        cls.router = os.path.join(cls.shared.name, "router.safetensors")
-        sample_outcomes.write(cls.outcomes)
-        sample_outcomes.write(cls.holdout, count=200, seed=8)
-        done = run("train", cls.outcomes, "-o", cls.router, "--encoder", "hash", "--estimator",
-                   "linear")
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.shared.cleanup()
+from tool import WithRouter, sample_outcomes
 
 
 class Select(WithRouter):

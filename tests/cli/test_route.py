@@ -8,11 +8,10 @@ import re
 import select
 import signal
 import subprocess
-import tempfile
 import time
 import unittest
 
-from tool import ENVIRONMENT, TOOL, ToolTest, run, sample_outcomes
+from tool import ENVIRONMENT, TOOL, WithRouter, sample_outcomes
 
 SUM, CODE, FACT = (
     "What is 31 + 55 * 3?",
@@ -23,32 +22,6 @@ SUM, CODE, FACT = (
 
 def prompts(*texts):
     return "".join(json.dumps({"prompt": t}) + "\n" for t in texts)
-
-
-class WithRouter(ToolTest):
-    """One router for the class, trained on the sample; the hold-out is of another seed."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.shared = tempfile.TemporaryDirectory()
-        cls.outcomes = os.path.join(cls.shared.name, "outcomes.csv")
-        cls.holdout = os.path.join(cls.shared.name, "holdout.csv")
-        cls.router = os.path.join(cls.shared.name, "router.safetensors")
-        sample_outcomes.write(cls.outcomes)
-        sample_outcomes.write(cls.holdout, count=200, seed=8)
-        done = run("train", cls.outcomes, "-o", cls.router, "--encoder", "hash", "--estimator",
-                   "linear", "--json")
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr)
-        cls.report = json.loads(done.stdout)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.shared.cleanup()
-
-    def route(self, *options, texts=(SUM, CODE, FACT)):
-        told = self.succeeds("route", self.router, "--json", *options, stdin=prompts(*texts))
-        return [json.loads(line) for line in told.stdout.splitlines()]
 
 
 class Train(WithRouter):
@@ -169,6 +142,10 @@ class Evaluate(WithRouter):
 
 
 class Route(WithRouter):
+    def route(self, *options, texts=(SUM, CODE, FACT)):
+        told = self.succeeds("route", self.router, "--json", *options, stdin=prompts(*texts))
+        return [json.loads(line) for line in told.stdout.splitlines()]
+
     def test_json_has_the_fields_of_the_contract(self):
         rows = self.route("--dial", "0.3")
         self.assertEqual([r["model"] for r in rows], ["small", "coder", "big"])

@@ -50,3 +50,25 @@ class ToolTest(unittest.TestCase):
             if line.startswith("metallm: "):
                 return done
         self.fail(f"no line 'metallm: ...' in {done.stderr!r}")
+
+
+class WithRouter(ToolTest):
+    """One router for the class, trained on the sample; the hold-out is of another seed."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = tempfile.TemporaryDirectory()
+        cls.outcomes = os.path.join(cls.shared.name, "outcomes.csv")
+        cls.holdout = os.path.join(cls.shared.name, "holdout.csv")
+        cls.router = os.path.join(cls.shared.name, "router.safetensors")
+        sample_outcomes.write(cls.outcomes)
+        sample_outcomes.write(cls.holdout, count=200, seed=8)
+        done = run("train", cls.outcomes, "-o", cls.router, "--encoder", "hash", "--estimator",
+                   "linear", "--json")
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr)
+        cls.report = json.loads(done.stdout)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.shared.cleanup()
