@@ -117,75 +117,6 @@ static double cost_of(const struct metallm__agent *g, const struct metallm__beli
     return isfinite(b->cost_usd) ? b->cost_usd : g->opts.scale;
 }
 
-/* What a policy compares at one price of money. */
-struct view {
-    const struct metallm__belief *beliefs;
-    const uint8_t *allowed;
-    double price;
-    double *scores;
-};
-
-static void chances_at(const struct metallm__agent *g, const struct view *v, double *chance)
-{
-    const uint32_t count = metallm__adapt_models(g->adapt);
-    double sd[METALLM_MODELS_MAX], cost[METALLM_MODELS_MAX];
-    for (uint32_t m = 0; m < count; m++) {
-        cost[m] = cost_of(g, &v->beliefs[m]);
-        sd[m] = v->beliefs[m].sd;
-        v->scores[m] = v->allowed != NULL && v->allowed[m] == 0
-                           ? NAN
-                           : v->beliefs[m].quality - (v->price > 0 ? v->price * cost[m] : 0);
-    }
-    const struct metallm__arms arms = {
-        .count = count, .score = v->scores, .sd = sd, .cost = cost, .step = g->steps};
-    g->opts.policy.policy->chances(g->opts.policy.values, &arms, chance);
-}
-
-/* The chances when the money costs p.low with chance p.share_low, else p.high. */
-static void chances_mixed(const struct metallm__agent *g, struct view *v,
-                          const struct metallm__pacer_price *p, double *chance)
-{
-    double other[METALLM_MODELS_MAX];
-    if (p->share_low > 0) {
-        v->price = p->low;
-        chances_at(g, v, other);
-    }
-    v->price = p->high;
-    chances_at(g, v, chance);
-    for (uint32_t m = 0; p->share_low > 0 && m < metallm__adapt_models(g->adapt); m++)
-        chance[m] += p->share_low * (other[m] - chance[m]);
-}
-
-/* Shares of each model beside the policy's choice: to all alike, to those on watch, to newcomers.
- * Under a budget each share costs at most explore_budget of the allowance. */
-static void exploration(const struct metallm__agent *g, const struct metallm__arms *arms,
-                        double *extra)
-{
-    const double k = metallm__policy_candidates(arms);
-    double sum = 0;
-    for (uint32_t m = 0; m < arms->count; m++) {
-        extra[m] = 0;
-        if (isnan(arms->score[m]))
-            continue;
-        double share = g->opts.explore / k, paid = g->opts.explore_budget / k;
-        if (metallm__adapt_drift(g->adapt, m)->watch > 0 && !g->is_new[m]) {
-            share += g->opts.explore_watch;
-            paid = 2 * g->opts.explore_budget;
-        }
-        if (g->is_new[m]) {
-            share += g->opts.explore_new;
-            paid = 4 * g->opts.explore_budget;
-        }
-        const double cost = cost_of(g, &g->beliefs[m]);
-        if (g->pacer != NULL && cost > 0)
-            share = fmin(share, paid * metallm__pacer_allowance(g->pacer) / cost);
-        extra[m] = share;
-        sum += share;
-    }
-    for (uint32_t m = 0; sum > 0.5 && m < arms->count; m++)
-        extra[m] *= 0.5 / sum; /* never more than every second request */
-}
-
 /* Without a budget: the dial's price of money; a joint regression has it in the reward already. */
 static struct metallm__pacer_price price_by_dial(const struct metallm__agent *g)
 {
@@ -212,10 +143,16 @@ void metallm__agent_peek(const struct metallm__agent *g, const double *z,
     struct metallm__belief beliefs[METALLM_MODELS_MAX];
     double scores[METALLM_MODELS_MAX];
     metallm__adapt_believe(g->adapt, z, prior, g->opts.policy.policy->needs_sd, beliefs);
-    struct view v = {.beliefs = beliefs, .allowed = allowed, .scores = scores};
-    const struct metallm__pacer_price p =
-        g->pacer != NULL ? metallm__pacer_now(g->pacer) : price_by_dial(g);
-    chances_mixed(g, &v, &p, chance);
+    const struct metallm__choosing c = {
+        .beliefs = beliefs,
+        .count = metallm__adapt_models(g->adapt),
+        .allowed = allowed,
+        .policy = &g->opts.policy,
+        .scale = g->opts.scale,
+        .price = g->pacer != NULL ? metallm__pacer_now(g->pacer) : price_by_dial(g),
+        .step = g->steps,
+    };
+    metallm__choose_chances(&c, scores, chance);
 }
 
 struct metallm__choice metallm__agent_decide(struct metallm__agent *g, const double *z,
@@ -225,26 +162,33 @@ struct metallm__choice metallm__agent_decide(struct metallm__agent *g, const dou
     const uint32_t count = metallm__adapt_models(g->adapt);
     METALLM_REQUIRE(count > 0);
     metallm__adapt_believe(g->adapt, z, prior, g->opts.policy.policy->needs_sd, g->beliefs);
-    const struct metallm__pacer_price p =
-        g->pacer != NULL ? price_by_budget(g, allowed) : price_by_dial(g);
-    struct view v = {.beliefs = g->beliefs, .allowed = allowed, .scores = g->scores};
-    chances_mixed(g, &v, &p, g->chances);
-    g->price = p.high;
-    uint32_t best = 0;
-    for (uint32_t m = 1; m < count; m++)
-        if (g->chances[m] > g->chances[best])
-            best = m;
-    double extra[METALLM_MODELS_MAX];
-    const struct metallm__arms arms = {.count = count, .score = g->scores};
-    exploration(g, &arms, extra);
-    metallm__policy_mix(&arms, extra, g->chances);
-    const uint32_t m = metallm__policy_draw(g->chances, count, rng);
+    uint8_t is_watched[METALLM_MODELS_MAX];
+    for (uint32_t m = 0; m < count; m++)
+        is_watched[m] = metallm__adapt_drift(g->adapt, m)->watch > 0;
+    const struct metallm__choosing c = {
+        .beliefs = g->beliefs,
+        .count = count,
+        .allowed = allowed,
+        .policy = &g->opts.policy,
+        .scale = g->opts.scale,
+        .price = g->pacer != NULL ? price_by_budget(g, allowed) : price_by_dial(g),
+        .step = g->steps,
+    };
+    const struct metallm__exploring explore = {
+        .all = g->opts.explore,
+        .watch = g->opts.explore_watch,
+        .newcomer = g->opts.explore_new,
+        .cap = 0.5, /* never more than every second request */
+        .paid = g->opts.explore_budget,
+        .allowance = g->pacer != NULL ? metallm__pacer_allowance(g->pacer) : NAN,
+        .is_new = g->is_new,
+        .is_watched = is_watched,
+    };
+    g->price = c.price.high;
+    const struct metallm__choice choice = metallm__choose(&c, &explore, g->scores, g->chances, rng);
     g->steps++;
     metallm__adapt_tick(g->adapt);
-    return (struct metallm__choice){.model = m,
-                                    .propensity = g->chances[m],
-                                    .reason = m == best ? METALLM_REASON_BEST_SCORE
-                                                        : METALLM_REASON_EXPLORED};
+    return choice;
 }
 
 void metallm__agent_spent(struct metallm__agent *g, double usd)

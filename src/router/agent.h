@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * agent.h - decides online: beliefs (adapt.h) -> scores under the dial or the budget's price of
- * money (pacer.h) -> a policy's chances (policy.h) -> exploration within its share -> one draw with
- * its exact propensity. Then it takes in what came back, at once, late or never.
+ * money (pacer.h) -> a policy's chances, exploration, one draw with its exact propensity
+ * (choose.h). Then it takes in what came back, at once, late or never.
  * Owner: the caller of new frees. Threads: one at a time. */
 #ifndef ROUTER_AGENT_H
 #define ROUTER_AGENT_H
-#include "router/adapt.h"
-#include "router/pacer.h"
-#include "router/policy.h"
+#include "router/choose.h"
 
 struct metallm__agent_options {
     struct metallm__adapt_options adapt;
@@ -23,13 +21,6 @@ struct metallm__agent_options {
 };
 
 struct metallm__agent;
-
-/* One decision, and what it takes to learn from it later. */
-struct metallm__choice {
-    uint32_t model;
-    double propensity;
-    enum metallm_reason reason;
-};
 
 struct metallm__agent_options metallm__agent_defaults(void);
 METALLM_MUSTCHECK int metallm__agent_new(struct metallm__agent **out,
