@@ -9,13 +9,14 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "cli/prompts.h"
+#include "cli/trials.h"
 #include "router/router_state.h"
 #include "router/task_select.h"
 
 struct select_options {
     struct cli_inputs_options inputs;
-    uint64_t labels, seed, clusters;
-    double dial;
+    uint64_t labels, seed, clusters, neighbours, nearest, library;
+    double dial, label_share, width, sure;
     bool leaves_out, is_json;
 };
 
@@ -45,6 +46,53 @@ static const struct cli_option select_table[] = {
      .low = 0,
      .high = 65536,
      .help = "with --leave-one-task-out: tasks are K clusters of like prompts, not the files' own"},
+    {.name = "label-share",
+     .kind = CLI_REAL,
+     .offset = offsetof(struct select_options, label_share),
+     .arg = "A",
+     .low = 0,
+     .high = 1,
+     .help = "with --leave-one-task-out and --labels: label at most this share of each task"},
+    {.name = "neighbours",
+     .kind = CLI_COUNT,
+     .offset = offsetof(struct select_options, neighbours),
+     .arg = "K",
+     .fallback = "5",
+     .low = 1,
+     .high = METALLM__TASK_K_MAX,
+     .help = "known samples whose scores stand for a prompt's, in the paper's S1, S2 and S3"},
+    {.name = "nearest",
+     .kind = CLI_COUNT,
+     .offset = offsetof(struct select_options, nearest),
+     .arg = "KAPPA",
+     .fallback = "19",
+     .low = 1,
+     .high = METALLM__TASK_K_MAX,
+     .help = "known samples in a prompt's distance to what is known"},
+    {.name = "width",
+     .kind = CLI_REAL,
+     .offset = offsetof(struct select_options, width),
+     .arg = "W",
+     .fallback = "0.09",
+     .low = 1e-6,
+     .high = 1e6,
+     .help = "of S3's kernel over distances of tasks"},
+    {.name = "sure",
+     .kind = CLI_REAL,
+     .offset = offsetof(struct select_options, sure),
+     .arg = "ETA",
+     .fallback = "0.6",
+     .low = 1e-6,
+     .high = 1,
+     .help = "chance of beating the best on average that S3's choice must have"},
+    {.name = "library",
+     .kind = CLI_COUNT,
+     .offset = offsetof(struct select_options, library),
+     .arg = "N",
+     .fallback = "20000",
+     .low = 1,
+     .high = METALLM__LIBRARY_ROWS_MAX,
+     .help = "with --leave-one-task-out: samples kept of the files, evenly by task"},
     {.name = "seed",
      .kind = CLI_COUNT,
      .offset = offsetof(struct select_options, seed),
@@ -121,8 +169,9 @@ struct selecting {
     metallm_router *router;
     metallm_outcomes *outcomes;
     struct cli_features features;
-    float *x;     /* heads */
-    float *label; /* queries x models of the router; NaN */
+    float *x;                            /* heads */
+    double estimate[METALLM_MODELS_MAX]; /* mean of the router's own estimates of quality */
+    float *label;                        /* queries x models of the router; NaN */
     double penalty[METALLM_MODELS_MAX];
     struct metallm__selection result;
 };
@@ -194,15 +243,41 @@ static int take_labels(struct selecting *s, metallm_error *err)
     return METALLM_OK;
 }
 
+static struct metallm__task_settings settings(const struct select_options *o)
+{
+    return (struct metallm__task_settings){.k = {(uint32_t)o->neighbours},
+                                           .nearest = (uint32_t)o->nearest,
+                                           .width = o->width,
+                                           .sure = o->sure};
+}
+
+static int mean_estimates(struct selecting *s, metallm_error *err)
+{
+    size_t n = s->features.vectors.rows;
+    uint32_t models = metallm_router_model_count(s->router);
+    metallm_estimate *all = metallm__alloc(n, sizeof *all * models);
+    int rc = all == NULL ? metallm__error_nomem(err, "estimates")
+                         : metallm_router_estimate(s->router, &s->features.vectors, all, err);
+    for (uint32_t m = 0; rc == METALLM_OK && m < models; m++) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++)
+            sum += (double)all[i * models + m].quality;
+        s->estimate[m] = sum / (double)n;
+    }
+    metallm__free(all);
+    return rc;
+}
+
 static int choose(struct selecting *s, metallm_error *err)
 {
-    const struct metallm__library *lib = s->router->tasks;
+    struct metallm__library *lib = s->router->tasks;
     uint32_t models = metallm_router_model_count(s->router);
     double cost[METALLM_MODELS_MAX];
     size_t n = s->features.vectors.rows;
     if (lib == NULL || lib->dim != s->features.vectors.layout.head)
         return metallm__error_set(err, METALLM_ENOTFOUND,
                                   "the router holds no samples of known tasks: train it again");
+    lib->how = settings(s->o);
     for (uint32_t m = 0; m < models; m++)
         cost[m] = metallm_router_mean_cost(s->router, m);
     set_penalty(s->penalty, cost, models, s->o->dial);
@@ -232,6 +307,7 @@ static int print_selection_json(const struct selecting *s, metallm_error *err)
         json_real(&j, item, "s2", r->s2[m]);
         json_real(&j, item, "s3", r->s3[m]);
         json_real(&j, item, "bma", r->mean[m]);
+        json_real(&j, item, "estimate", s->estimate[m]);
         json_real(&j, item, "score", r->score[m]);
         json_real(&j, item, "p_best", r->p_best[m]);
         j.failed |= !yyjson_mut_arr_append(scores, item);
@@ -265,11 +341,11 @@ static void print_selection(const struct selecting *s)
     FILE *out = s->io->out;
     fprintf(out, "%zu prompts, %u known tasks, distance %.3f%s\n\n", s->features.vectors.rows,
             s->router->tasks->tasks, r->distance, r->labels > 0 ? ", labels used" : "");
-    fprintf(out, "%-44s      S1      S2      S3     BMA   score  P(best)\n", "model");
+    fprintf(out, "%-44s      S1      S2      S3     BMA  router   score  P(best)\n", "model");
     for (uint32_t m = 0; m < metallm_router_model_count(s->router); m++) {
         fprintf(out, "%-42.42s %c", model_name(s, m), m == r->choice ? '*' : ' ');
-        const double columns[] = {r->s1[m],   r->s2[m],    r->s3[m],
-                                  r->mean[m], r->score[m], r->p_best[m]};
+        const double columns[] = {r->s1[m],       r->s2[m],    r->s3[m],    r->mean[m],
+                                  s->estimate[m], r->score[m], r->p_best[m]};
         for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
             number(out, 7, columns[c]);
         fprintf(out, "\n");
@@ -301,6 +377,8 @@ static int select_model(const struct cli_io *io, const struct select_options *o,
     if (rc == METALLM_OK && o->labels > 0)
         rc = take_labels(&s, err);
     if (rc == METALLM_OK)
+        rc = mean_estimates(&s, err);
+    if (rc == METALLM_OK)
         rc = choose(&s, err);
     if (rc == METALLM_OK && o->labels > 0 && s.result.labels == 0)
         fprintf(io->err, "metallm: the file has no scores of the router's models: no labels\n");
@@ -318,10 +396,33 @@ static int select_model(const struct cli_io *io, const struct select_options *o,
 
 /* --- known tasks, each left out in turn --- */
 
-static int print_experiment_json(const struct cli_io *io, const struct metallm__library *lib,
-                                 const struct metallm__experiment *e, size_t labels,
-                                 metallm_error *err)
+struct leaving {
+    const struct cli_io *io;
+    const struct select_options *o;
+    metallm_outcomes *outcomes;
+    struct metallm__library *lib;
+    double penalty[METALLM_MODELS_MAX];
+    struct cli_trials trials;
+    struct metallm__experiment result;
+};
+
+/* The models that trials name by their index, and the trials. */
+static void add_trials(struct json *j, yyjson_mut_val *root, struct leaving *l)
 {
+    yyjson_mut_val *models = yyjson_mut_arr(j->doc), *penalty = yyjson_mut_arr(j->doc);
+    for (uint32_t m = 0; m < l->lib->models; m++) {
+        const char *name = metallm_outcomes_model_name(l->outcomes, m);
+        j->failed |= !yyjson_mut_arr_append(models, yyjson_mut_str(j->doc, name));
+        j->failed |= !yyjson_mut_arr_append(penalty, yyjson_mut_real(j->doc, l->penalty[m]));
+    }
+    json_add(j, root, "models", models);
+    json_add(j, root, "penalty", penalty);
+    json_add(j, root, "trials", yyjson_mut_raw(j->doc, cli_trials_end(&l->trials)));
+}
+
+static int print_experiment_json(struct leaving *l, metallm_error *err)
+{
+    const struct metallm__experiment *e = &l->result;
     struct json j = {yyjson_mut_doc_new(&metallm__json_alc), false};
     yyjson_mut_val *root = json_object(&j), *rules = yyjson_mut_arr(j.doc);
     yyjson_mut_val *used = json_object(&j), *times = json_object(&j);
@@ -332,12 +433,14 @@ static int print_experiment_json(const struct cli_io *io, const struct metallm__
         json_real(&j, item, "gain_error", e->quality_error[k]);
         json_real(&j, item, "correlation", e->correlation[k]);
         json_real(&j, item, "p_error", e->p_error[k]);
+        if (l->o->labels > 0)
+            json_real(&j, item, "moved", e->moved[k]);
         j.failed |= !yyjson_mut_arr_append(rules, item);
         if (k < METALLM__RULES_OFFERED)
             json_uint(&j, times, metallm__task_rule_name((enum metallm__task_rule)k),
                       e->times_used[k]);
     }
-    json_uint(&j, root, "n", lib->rows);
+    json_uint(&j, root, "n", l->lib->rows);
     json_uint(&j, root, "tasks", e->judged);
     json_add(&j, root, "rules", rules);
     json_real(&j, used, "quality", e->used);
@@ -345,18 +448,22 @@ static int print_experiment_json(const struct cli_io *io, const struct metallm__
     json_add(&j, used, "times", times);
     json_add(&j, root, "used", used);
     json_real(&j, root, "best_possible", e->possible);
-    json_uint(&j, root, "labels", labels);
+    json_uint(&j, root, "labels", l->o->labels);
     json_real(&j, root, "labelled", e->labelled);
     json_real(&j, root, "labelled_bma", e->labelled_bma);
-    int rc = json_print(&j, root, io->out, err);
+    add_trials(&j, root, l);
+    int rc = metallm__buf_check(&l->trials.text, err);
+    if (rc == METALLM_OK)
+        rc = json_print(&j, root, l->io->out, err);
     yyjson_mut_doc_free(j.doc);
     return rc;
 }
 
-static void print_experiment(const struct cli_io *io, const struct metallm__library *lib,
-                             const struct metallm__experiment *e, size_t labels)
+static void print_experiment(const struct leaving *l)
 {
-    FILE *out = io->out;
+    const struct metallm__library *lib = l->lib;
+    const struct metallm__experiment *e = &l->result;
+    FILE *out = l->io->out;
     fprintf(out, "%zu samples of %u tasks, each task left out in turn\n\n", lib->rows, e->judged);
     fprintf(out, "%-22s quality  to BMA  (error)%s  |p - accuracy|\n", "rule",
             lib->models == 2 ? "       r" : "");
@@ -381,9 +488,13 @@ static void print_experiment(const struct cli_io *io, const struct metallm__libr
     fprintf(out, "\n%-22s", "best possible");
     number(out, 7, e->possible);
     fprintf(out, "\n");
-    if (labels > 0 && !isnan(e->labelled))
-        fprintf(out, "%zu labels on s1-k20: %.4f on the rest of each task (BMA %.4f)\n", labels,
-                e->labelled, e->labelled_bma);
+    if (l->o->labels > 0 && !isnan(e->labelled))
+        fprintf(
+            out,
+            "%llu labels beside s1-k20: %.4f on the rest of each task (BMA %.4f); among the known "
+            "samples, the paper's way: s1-k5 %.4f, s3 %.4f\n",
+            (unsigned long long)l->o->labels, e->labelled, e->labelled_bma,
+            e->moved[METALLM__RULE_S1_PAPER], e->moved[METALLM__RULE_S3]);
 }
 
 static void mean_costs(const metallm_outcomes *o, double *cost)
@@ -401,39 +512,47 @@ static void mean_costs(const metallm_outcomes *o, double *cost)
     }
 }
 
+static int experiment(struct leaving *l, metallm_error *err)
+{
+    double cost[METALLM_MODELS_MAX];
+    mean_costs(l->outcomes, cost);
+    set_penalty(l->penalty, cost, l->lib->models, l->o->dial);
+    l->lib->how = settings(l->o);
+    struct metallm__experiment_request q = {.lib = l->lib,
+                                            .penalty = l->penalty,
+                                            .labels = l->o->labels,
+                                            .label_share = l->o->label_share,
+                                            .seed = l->o->seed,
+                                            .progress = &l->io->progress,
+                                            .tried = l->o->is_json ? cli_trials_add : NULL,
+                                            .payload = &l->trials};
+    return metallm__task_experiment(&q, &l->result, err);
+}
+
 static int leave_out(const struct cli_io *io, const struct select_options *o,
                      const char *const *operands, size_t count, metallm_error *err)
 {
-    metallm_outcomes *outcomes = NULL;
+    struct leaving l = {.io = io, .o = o};
     struct cli_features features = {0};
-    struct metallm__library *lib = NULL;
-    struct metallm__experiment result;
-    double cost[METALLM_MODELS_MAX], penalty[METALLM_MODELS_MAX];
-    int rc = cli_inputs_load(io, &o->inputs, operands, count, &outcomes, err);
+    cli_trials_init(&l.trials);
+    int rc = cli_inputs_load(io, &o->inputs, operands, count, &l.outcomes, err);
     if (rc == METALLM_OK)
-        rc = cli_inputs_features(io, &o->inputs, NULL, outcomes, &features, err);
+        rc = cli_inputs_features(io, &o->inputs, NULL, l.outcomes, &features, err);
     if (rc == METALLM_OK)
-        rc = metallm__library_build(&lib, outcomes, &features.vectors, METALLM__LIBRARY_ROWS_MAX,
-                                    o->seed, err);
+        rc =
+            metallm__library_build(&l.lib, l.outcomes, &features.vectors, o->library, o->seed, err);
     if (rc == METALLM_OK && o->clusters > 0)
-        rc = metallm__library_cluster(lib, (uint32_t)o->clusters, o->seed, err);
-    if (rc == METALLM_OK) {
-        mean_costs(outcomes, cost);
-        set_penalty(penalty, cost, lib->models, o->dial);
-        struct metallm__experiment_request q = {.lib = lib,
-                                                .penalty = penalty,
-                                                .labels = o->labels,
-                                                .seed = o->seed,
-                                                .progress = &io->progress};
-        rc = metallm__task_experiment(&q, &result, err);
-    }
+        rc = metallm__library_cluster(l.lib, (uint32_t)o->clusters, o->seed, err);
+    if (rc == METALLM_OK)
+        rc = experiment(&l, err);
     if (rc == METALLM_OK && o->is_json)
-        rc = print_experiment_json(io, lib, &result, o->labels, err);
+        rc = print_experiment_json(&l, err);
     else if (rc == METALLM_OK)
-        print_experiment(io, lib, &result, o->labels);
-    metallm__library_free(lib);
+        print_experiment(&l);
+    cli_trials_fini(&l.trials);
+    metallm__library_free(l.lib);
     cli_features_fini(&features);
-    metallm_outcomes_free(outcomes);
+    metallm_outcomes_free(l.outcomes);
     return rc;
 }
 
@@ -460,12 +579,12 @@ const struct cli_verb cli_verb_select = {
         "known tasks (BMA), and the chance that each model is the best. The choice is made by the "
         "rule that did best when each known task was left out in turn, if it beat BMA by more "
         "than one standard error; else it is the best model on average. The paper's own choice "
-        "stands beside it.\n\n"
+        "and the mean of the router's estimates, prompt by prompt, stand beside it.\n\n"
         "TASKFILE: a prompt a line (.txt, or - for standard input), objects with a text "
         "\"prompt\" one a line, or any file of outcomes, whose scores --labels may use.\n\n"
         "With --leave-one-task-out the operands are files of outcomes (or --store is given) "
         "instead of a router: every task is taken as new in turn, and the mean true score of each "
-        "rule's choices is printed.",
+        "rule's choices is printed; with --json also what each rule said of each task.",
     .examples = "  metallm select router.safetensors tickets.txt\n"
                 "  metallm select router.safetensors task.csv --labels 50 --json\n"
                 "  metallm select --leave-one-task-out mmlu/ --labels 50",

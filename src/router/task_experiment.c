@@ -61,7 +61,7 @@ static double error_of(const struct mean *m)
 struct sums {
     struct mean quality[METALLM__RULES], gain[METALLM__RULES], p_error[METALLM__RULES];
     struct moments differences[METALLM__RULES];
-    struct mean used, used_gain, possible, labelled, labelled_bma;
+    struct mean used, used_gain, possible, labelled, labelled_bma, moved[METALLM__RULES];
     uint32_t times_used[METALLM__RULES_OFFERED];
 };
 
@@ -138,17 +138,82 @@ static double rest_of_task(const struct trial *t, size_t first, size_t count, ui
     return n > 0 ? sum / n - t->request->penalty[model] : NAN;
 }
 
-/* Some samples of the task get labels on top of S1; the rest of the task judges the pick. */
-static void try_labels(struct trial *t)
+/* The library with the labelled samples of the task, but without its others, which are gathered
+ * behind them: rows in all lib->rows, of which *known are the library's. */
+static struct metallm__library *part_rows(const struct trial *t, size_t labels, size_t count,
+                                          size_t *known)
+{
+    const struct metallm__library *lib = t->request->lib;
+    const size_t x = lib->dim * sizeof *lib->x, score = lib->models * sizeof *lib->score;
+    struct metallm__library *out = metallm__calloc(1, sizeof *out);
+    if (out == NULL)
+        return NULL;
+    *out = (struct metallm__library){
+        .dim = lib->dim, .models = lib->models, .tasks = lib->tasks, .how = lib->how};
+    out->x = metallm__alloc_aligned(lib->rows, x);
+    out->score = metallm__alloc(lib->rows, score);
+    if (out->x == NULL || out->score == NULL) {
+        metallm__library_free(out);
+        return NULL;
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < lib->rows + count; i++) {
+        if (i < lib->rows && lib->task[i] == t->task)
+            continue;
+        size_t from = i < lib->rows ? i : t->order[i - lib->rows]; /* labelled ones come first */
+        memcpy(out->x + at * lib->dim, lib->x + from * lib->dim, x);
+        memcpy(out->score + at++ * lib->models, lib->score + from * lib->models, score);
+    }
+    *known = out->rows = lib->rows - (count - labels);
+    return out;
+}
+
+/* The paper's way with labels: the labelled samples are known samples like those of other tasks,
+ * and the rules choose for the rest. p is still smoothed over other tasks alone. */
+static int try_moved(struct trial *t, size_t labels, size_t count, metallm_error *err)
+{
+    size_t known;
+    struct metallm__task_table rest;
+    struct metallm__library *lib = part_rows(t, labels, count, &known);
+    if (lib == NULL)
+        return metallm__error_nomem(err, "a library with labels");
+    int rc = metallm__task_table_of_samples(&rest, lib, lib->x + known * lib->dim,
+                                            lib->score + known * lib->models, count - labels, err);
+    for (uint32_t r = 0; rc == METALLM_OK && r < METALLM__RULES; r++) {
+        enum metallm__task_rule rule = (enum metallm__task_rule)r;
+        double score[METALLM_MODELS_MAX];
+        metallm__task_score(&t->view, rest.rows, rule, score);
+        uint32_t pick = metallm__task_choose(&t->view, rest.rows, rule, score, t->allowed);
+        t->told.moved_pick[r] = pick;
+        if (!isnan(t->rest[pick]))
+            mean_add(&t->sums.moved[r], t->rest[pick]);
+    }
+    if (rc == METALLM_OK) {
+        t->told.moved_distance = rest.rows->distance;
+        metallm__task_table_fini(&rest);
+    }
+    metallm__library_free(lib);
+    return rc;
+}
+
+static size_t labels_of(const struct metallm__experiment_request *q, size_t samples)
+{
+    size_t share = (size_t)(q->label_share * (double)samples);
+    return q->label_share > 0 && share < q->labels ? share : q->labels;
+}
+
+/* Some samples of the task get labels; the rest of the task judges the picks. */
+static int try_labels(struct trial *t, metallm_error *err)
 {
     const struct metallm__library *lib = t->request->lib;
     const struct metallm__task_row *row = &t->whole.rows[t->task];
-    size_t count = 0, labels = t->request->labels;
+    size_t count = 0;
     for (size_t i = 0; i < lib->rows; i++)
         if (lib->task[i] == t->task)
             t->order[count++] = (uint32_t)i;
+    size_t labels = labels_of(t->request, count);
     if (labels == 0 || count < labels + METALLM__TASK_ROWS_MIN)
-        return;
+        return METALLM_OK;
     qsort_r(t->order, count, sizeof *t->order, by_hash, t);
     double *score = t->labelled, mean[METALLM_MODELS_MAX];
     metallm__task_score(&t->view, row, METALLM__RULE_S1, score);
@@ -166,6 +231,7 @@ static void try_labels(struct trial *t)
         mean_add(&t->sums.labelled, got);
         mean_add(&t->sums.labelled_bma, plain);
     }
+    return try_moved(t, labels, count, err);
 }
 
 static void tell(struct trial *t, enum metallm__task_rule used, uint32_t pick)
@@ -206,7 +272,9 @@ static int try_task(struct trial *t, metallm_error *err)
     rc = metallm__task_loto(&t->view, &loto, NULL, err);
     if (rc == METALLM_OK) {
         try_rules(t, &bma);
-        try_labels(t);
+        rc = try_labels(t, err);
+    }
+    if (rc == METALLM_OK) {
         metallm__task_score(&t->view, row, loto.best, score);
         uint32_t pick = metallm__task_choose(&t->view, row, loto.best, score, t->allowed);
         mean_add(&t->sums.used, value(t, pick));
@@ -258,6 +326,7 @@ static void sum_up(const struct sums *s, struct metallm__experiment *e)
         e->quality_error[r] = error_of(&s->gain[r]);
         e->correlation[r] = correlation(&s->differences[r]);
         e->p_error[r] = mean_of(&s->p_error[r]);
+        e->moved[r] = mean_of(&s->moved[r]);
     }
     e->used = mean_of(&s->used);
     e->used_error = error_of(&s->used_gain);

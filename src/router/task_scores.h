@@ -10,17 +10,18 @@
 #define METALLM__TASK_DRAWS    1000u
 #define METALLM__TASK_WIDTH    0.09 /* of the Gaussian kernel over u (paper, section 3.2) */
 #define METALLM__TASK_SURE     0.6  /* P(chosen beats BMA) below this: BMA */
-#define METALLM__TASK_NEAREST  19u  /* neighbours in the distance u */
+#define METALLM__TASK_NEAREST  19u  /* kappa: neighbours in the distance u */
 #define METALLM__CENTRE_SCALE  0.1  /* cosine distance at which a task's weight falls to 1/e */
 #define METALLM__TASK_PATCHES  2u   /* sizes of neighbourhood that are kept: */
 #define METALLM__TASK_K_PAPER  5u   /* 0: the paper's k */
 #define METALLM__TASK_K_WIDE   20u  /* 1 */
-#define METALLM__TASK_K_MAX    100u /* of either k in settings */
+#define METALLM__TASK_K_MAX    100u /* of either k, and of nearest, in settings */
 #define METALLM__TASK_ROWS_MIN 5u   /* a smaller task gives no (u, accuracy) pair */
 
 /* What experiments may vary; 0: as above. */
 struct metallm__task_settings {
     uint32_t k[METALLM__TASK_PATCHES]; /* neighbours, 1..METALLM__TASK_K_MAX */
+    uint32_t nearest;                  /* neighbours in the distance u, 1..METALLM__TASK_K_MAX */
     double width, sure;
 };
 

@@ -70,15 +70,19 @@ struct metallm__task_trial { /* what happened to one task; arrays of models, mod
     uint32_t pick[METALLM__RULES];
     enum metallm__task_rule used; /* the rule that did best on the other tasks */
     uint32_t used_pick;
-    size_t labels;          /* 0: the task was too small, or none were asked for */
-    const double *labelled; /* scores with the labels; only with labels */
+    size_t labels; /* 0: the task was too small, or none were asked for; what follows needs some */
+    const double *labelled; /* scores with the labels as observations beside S1's */
     const double *rest;     /* mean true score, less penalty, of the unlabelled samples */
     uint32_t labelled_pick;
+    uint32_t moved_pick[METALLM__RULES]; /* with the labelled samples among the known ones instead:
+                                          * the paper's way */
+    double moved_distance;               /* u of the rest from the known samples, those included */
 };
 struct metallm__experiment_request {
     const struct metallm__library *lib;
     const double *penalty;
-    size_t labels; /* of each task, for `labelled` */
+    size_t labels;      /* of each task, for `labelled` and `moved` */
+    double label_share; /* at most this share of each task; 0: no such limit */
     uint64_t seed;
     const metallm_progress *progress;                                      /* may be NULL */
     void (*tried)(void *payload, const struct metallm__task_trial *trial); /* may be NULL */
@@ -92,7 +96,8 @@ struct metallm__experiment {
     double p_error[METALLM__RULES];       /* mean |p - accuracy|; NaN where the rule has no p */
     double used, used_error;              /* of the rule chosen without the task */
     double labelled, labelled_bma;        /* on the rest of each task; NaN without labels */
-    double possible;                      /* the best model of each task */
+    double moved[METALLM__RULES]; /* the same, of the picks with the paper's use of labels */
+    double possible;              /* the best model of each task */
     uint32_t times_used[METALLM__RULES_OFFERED];
 };
 METALLM_MUSTCHECK int metallm__task_experiment(const struct metallm__experiment_request *request,

@@ -16,9 +16,14 @@ static uint32_t patch_k(const struct metallm__library *lib, uint32_t p)
     return lib->how.k[p] > 0 ? lib->how.k[p] : usual[p];
 }
 
+static uint32_t nearest_of(const struct metallm__library *lib)
+{
+    return lib->how.nearest > 0 ? lib->how.nearest : METALLM__TASK_NEAREST;
+}
+
 uint32_t metallm__task_depth(const struct metallm__library *lib)
 {
-    uint32_t most = METALLM__TASK_NEAREST;
+    uint32_t most = nearest_of(lib);
     for (uint32_t p = 0; p < METALLM__TASK_PATCHES; p++)
         most = patch_k(lib, p) > most ? patch_k(lib, p) : most;
     METALLM_REQUIRE(most <= METALLM__TASK_K_MAX);
@@ -92,7 +97,7 @@ static void add_sample(struct metallm__task_table *t, struct metallm__task_row *
                        const struct metallm__library *lib, const struct sample *s)
 {
     double far = 0, near = 0;
-    for (uint32_t i = 0; i < METALLM__TASK_NEAREST && s->index[i] != METALLM__NEAREST_NONE; i++) {
+    for (uint32_t i = 0; i < nearest_of(lib) && s->index[i] != METALLM__NEAREST_NONE; i++) {
         far += 1 - (double)s->similarity[i];
         near++;
     }

@@ -16,7 +16,7 @@ struct metallm__task_table {
 /* The nearest samples of other tasks, for each sample of a library: rows x depth, best first. */
 struct metallm__task_lists {
     const struct metallm__library *lib;
-    uint32_t depth; /* at least the greatest k, and METALLM__TASK_NEAREST */
+    uint32_t depth; /* at least the greatest k, and the neighbours of u */
     uint32_t *index;
     float *similarity;
 };

@@ -15,7 +15,7 @@ class Select(WithRouter):
         told = self.select()
         self.assertEqual({s["model"] for s in told["scores"]}, set(sample_outcomes.MODELS))
         for score in told["scores"]:
-            for name in ("s1", "s2", "s3", "p_best"):
+            for name in ("s1", "s2", "s3", "estimate", "p_best"):
                 self.assertTrue(0 <= score[name] <= 1, (name, score))
         self.assertAlmostEqual(sum(s["p_best"] for s in told["scores"]), 1, places=3)
         self.assertIn(told["choice"], sample_outcomes.MODELS)
@@ -34,6 +34,19 @@ class Select(WithRouter):
     def test_labels_change_the_scores_and_need_scores_in_the_file(self):
         self.assertNotEqual(self.select("--labels", 50), self.select())
         self.assertEqual(self.select("--labels", 50), self.select("--labels", 50))
+
+    def test_known_tasks_left_out_are_told_one_by_one(self):
+        told = self.succeeds_json("select", "--leave-one-task-out", self.outcomes, "--json",
+                                  "--encoder", "hash", "--labels", 20)
+        self.assertEqual(set(told["models"]), set(sample_outcomes.MODELS))
+        self.assertEqual({t["task"] for t in told["trials"]}, set(sample_outcomes.CHANCE))
+        rules = {rule["rule"]: rule for rule in told["rules"]}
+        for rule in ("bma", "s1-k5", "s3"):
+            self.assertEqual(len(told["trials"][0]["rules"][rule]["score"]), 3)
+            means = [t["truth"][t["rules"][rule]["pick"]] for t in told["trials"]]
+            self.assertAlmostEqual(sum(means) / 3, rules[rule]["quality"], places=6)
+            moved = [t["rest"][t["moved"][rule]] for t in told["trials"]]
+            self.assertAlmostEqual(sum(moved) / 3, rules[rule]["moved"], places=6)
 
     def test_a_task_without_prompts_is_refused(self):
         empty = self.folder / "empty.txt"

@@ -113,7 +113,7 @@ static void a_row_is_counted_from_the_neighbours(void **state)
         score[3 * i + 2] = NAN;
     }
     char *name[] = {(char[]){"a"}};
-    struct metallm__library lib = {6, DIM, MODELS, 1, x, score, task, name, {{0}, 0, 0}};
+    struct metallm__library lib = {6, DIM, MODELS, 1, x, score, task, name, {{0}, 0, 0, 0}};
     const float sample[DIM] = {1, 0}, own[MODELS] = {1, .25f, NAN};
     struct metallm__task_table t;
     assert_int_equal(metallm__task_table_of_samples(&t, &lib, sample, own, 1, NULL), METALLM_OK);
@@ -132,6 +132,10 @@ static void a_row_is_counted_from_the_neighbours(void **state)
     for (int i = 0; i < 6; i++)
         far += (1 - cos(.1 * i)) / 6;
     close_to(row->distance, far, 1e-6);
+    metallm__task_table_fini(&t);
+    lib.how.nearest = 2;
+    assert_int_equal(metallm__task_table_of_samples(&t, &lib, sample, own, 1, NULL), METALLM_OK);
+    close_to(t.rows[0].distance, (1 - cos(.1)) / 2, 1e-6);
     metallm__task_table_fini(&t);
 }
 
@@ -292,6 +296,37 @@ static void each_trial_of_the_experiment_is_told(void **state)
     assert_int_equal(metallm__task_experiment(&q, &wide, NULL), METALLM_OK);
     close_to(wide.quality[METALLM__RULE_S1], wide.quality[METALLM__RULE_S1_PAPER], 1e-12);
     close_to(wide.quality[METALLM__RULE_S3], wide.quality[METALLM__RULE_BMA], 1e-12);
+    free_world(w);
+}
+
+static void look_at_odd_trial(void *payload, const struct metallm__task_trial *t)
+{
+    struct metallm__task_trial *told = payload;
+    if (strcmp(t->task, "t1") == 0)
+        *told = *t;
+}
+
+static void labels_among_the_known_samples_are_neighbours_of_the_rest(void **state)
+{
+    (void)state;
+    struct world *w = new_world(3, 40, .1, 3); /* t1 is the only one at its angle */
+    struct metallm__task_trial told;
+    struct metallm__experiment_request q = {.lib = &w->lib,
+                                            .penalty = no_penalty,
+                                            .labels = 30,
+                                            .seed = 1,
+                                            .tried = look_at_odd_trial,
+                                            .payload = &told};
+    struct metallm__experiment e;
+    assert_int_equal(metallm__task_experiment(&q, &e, NULL), METALLM_OK);
+    assert_int_equal(told.labels, 30);
+    assert_int_equal(told.pick[METALLM__RULE_S1_PAPER], 2);
+    assert_int_equal(told.moved_pick[METALLM__RULE_S1_PAPER], 1);
+    assert_true(told.moved_distance < told.distance / 4);
+    assert_true(e.moved[METALLM__RULE_S1_PAPER] > .8);
+    q.label_share = .25; /* of 40 */
+    assert_int_equal(metallm__task_experiment(&q, &e, NULL), METALLM_OK);
+    assert_int_equal(told.labels, 10);
     free_world(w);
 }
 
@@ -471,6 +506,7 @@ int main(void)
         cmocka_unit_test(few_tasks_give_no_chances),
         cmocka_unit_test(the_experiment_finds_the_structure_and_repeats),
         cmocka_unit_test(each_trial_of_the_experiment_is_told),
+        cmocka_unit_test(labels_among_the_known_samples_are_neighbours_of_the_rest),
         cmocka_unit_test(subtasks_are_joined_and_large_tasks_are_cut),
         cmocka_unit_test(clusters_part_heaps_of_like_prompts),
         cmocka_unit_test(a_library_survives_its_file),
