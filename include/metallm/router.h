@@ -79,13 +79,13 @@ metallm_router_train(metallm_router **out, const metallm_outcomes *outcomes,
                      metallm_error *err);
 /* Cheap first: a router over a fine encoder that carries a coarse one over a cheap encoder, and the
  * lead from which a coarse decision may stand. Both are fitted on the same rows; the margin is the
- * smallest that, on their out-of-fold estimates, loses at most loss_max of reward against deciding
- * by the fine router always (mean over queries and dials). Every other call takes such a router as
- * the fine one that it is. */
+ * smallest that, by the fine one's out-of-fold estimates, loses at most loss_max of reward against
+ * deciding by the fine router always (mean over queries and dials). Every other call takes such a
+ * router as the fine one that it is. */
 typedef struct metallm_tier_report {
     double margin; /* in units of quality; 0: the coarse router is enough */
     double share;  /* of decisions that need the fine encoder, over queries and dials */
-    double lost;   /* mean reward lost; negative: gained */
+    double lost;   /* mean reward lost by these estimates, >= 0 */
 } metallm_tier_report;
 METALLM_API METALLM_MUSTCHECK int
 metallm_router_train_tiered(metallm_router **out, const metallm_outcomes *outcomes,

@@ -259,3 +259,46 @@ void cli_features_fini(struct cli_features *features)
     metallm__free(features->encoder);
     *features = (struct cli_features){0};
 }
+
+struct cli_inputs_options cli_inputs_of_tier(const struct cli_inputs_options *opts, bool is_coarse)
+{
+    struct cli_inputs_options out = *opts;
+    if (opts->encoder != NULL && strcmp(opts->encoder, "tiered") == 0)
+        out.encoder = NULL;
+    if (is_coarse)
+        out.precision = NULL;
+    else
+        out.weights = NULL;
+    return out;
+}
+
+int cli_inputs_tiers(const struct cli_io *io, const struct cli_inputs_options *opts,
+                     const metallm_router *router, const metallm_outcomes *o, struct cli_tiers *out,
+                     metallm_error *err)
+{
+    const metallm_router *coarse = metallm_router_coarse(router);
+    struct cli_tiers made = {0};
+    struct cli_inputs_options inputs = *opts;
+    int rc = METALLM_OK;
+    if (coarse != NULL) {
+        inputs = cli_inputs_of_tier(opts, true);
+        rc = cli_inputs_features(io, &inputs, metallm_router_encoder(coarse), o, &made.coarse, err);
+        inputs = cli_inputs_of_tier(opts, false);
+    }
+    if (rc == METALLM_OK)
+        rc = cli_inputs_features(io, &inputs, metallm_router_encoder(router), o, &made.fine, err);
+    if (rc != METALLM_OK) {
+        cli_tiers_fini(&made);
+        return rc;
+    }
+    *out = made;
+    out->cheap = coarse != NULL ? &out->coarse.vectors : NULL;
+    return METALLM_OK;
+}
+
+void cli_tiers_fini(struct cli_tiers *tiers)
+{
+    cli_features_fini(&tiers->fine);
+    cli_features_fini(&tiers->coarse);
+    tiers->cheap = NULL;
+}

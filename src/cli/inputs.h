@@ -64,4 +64,20 @@ METALLM_MUSTCHECK int cli_inputs_features(const struct cli_io *io,
                                           metallm_error *err);
 void cli_features_fini(struct cli_features *features);
 
+/* The options for one of a tiered router's two encoders. --weights names the table of the coarse
+ * one, which has no precision to choose; "tiered" as --encoder says no more than the file does. */
+struct cli_inputs_options cli_inputs_of_tier(const struct cli_inputs_options *opts, bool is_coarse);
+
+/* What a router asks for: vectors of its own encoder, and, of a tiered one, of the cheap encoder.
+ */
+struct cli_tiers {
+    struct cli_features fine, coarse;
+    const metallm_vectors *cheap; /* coarse's, or NULL: a plain router */
+};
+METALLM_MUSTCHECK int cli_inputs_tiers(const struct cli_io *io,
+                                       const struct cli_inputs_options *opts,
+                                       const metallm_router *router, const metallm_outcomes *o,
+                                       struct cli_tiers *out, metallm_error *err);
+void cli_tiers_fini(struct cli_tiers *tiers);
+
 #endif

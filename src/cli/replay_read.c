@@ -38,30 +38,30 @@ static int copy_block(const metallm_outcomes *o, size_t first, size_t count, met
 }
 
 static int add_table(const struct cli_io *io, const struct cli_inputs_options *opts,
-                     const char *encoder, const metallm_outcomes *o, struct metallm__rows *rows,
-                     metallm_error *err)
+                     const metallm_router *router, const metallm_outcomes *o,
+                     struct metallm__rows *rows, metallm_error *err)
 {
-    struct cli_features features = {0};
-    int rc = cli_inputs_features(io, opts, encoder, o, &features, err);
+    struct cli_tiers tiers = {0};
+    int rc = cli_inputs_tiers(io, opts, router, o, &tiers, err);
     if (rc == METALLM_OK)
-        rc = metallm__rows_add(rows, o, &features.vectors, err);
-    cli_features_fini(&features);
+        rc = metallm__rows_add(rows, o, &tiers.fine.vectors, tiers.cheap, err);
+    cli_tiers_fini(&tiers);
     return rc;
 }
 
 static int add_files(const struct cli_io *io, const struct cli_inputs_options *opts,
-                     const char *encoder, const char *const *files, size_t count,
+                     const metallm_router *router, const char *const *files, size_t count,
                      struct metallm__rows *rows, metallm_error *err)
 {
     metallm_outcomes *o = NULL, *part = NULL;
     int rc = cli_inputs_load(io, opts, files, count, &o, err);
     const size_t n = rc == METALLM_OK ? metallm_outcomes_query_count(o) : 0;
     if (rc == METALLM_OK && n <= BLOCK)
-        rc = add_table(io, opts, encoder, o, rows, err);
+        rc = add_table(io, opts, router, o, rows, err);
     for (size_t first = 0; n > BLOCK && first < n && rc == METALLM_OK; first += BLOCK) {
         rc = copy_block(o, first, n - first < BLOCK ? n - first : BLOCK, &part, err);
         if (rc == METALLM_OK)
-            rc = add_table(io, opts, encoder, part, rows, err);
+            rc = add_table(io, opts, router, part, rows, err);
         metallm_outcomes_free(part);
         part = NULL;
     }
@@ -70,7 +70,7 @@ static int add_files(const struct cli_io *io, const struct cli_inputs_options *o
 }
 
 int cli_replay_read(const struct cli_io *io, const struct cli_inputs_options *opts,
-                    const char *encoder, const char *const *files, size_t count,
+                    const metallm_router *router, const char *const *files, size_t count,
                     struct metallm__rows *rows, metallm_error *err)
 {
     bool is_whole = count == 0;
@@ -80,9 +80,9 @@ int cli_replay_read(const struct cli_io *io, const struct cli_inputs_options *op
             return rc;
     }
     if (is_whole)
-        return add_files(io, opts, encoder, files, count, rows, err);
+        return add_files(io, opts, router, files, count, rows, err);
     for (size_t i = 0; i < count; i++) {
-        int rc = add_files(io, opts, encoder, files + i, 1, rows, err);
+        int rc = add_files(io, opts, router, files + i, 1, rows, err);
         if (rc != METALLM_OK)
             return rc;
     }

@@ -9,9 +9,9 @@
 /* Files one by one where they can be (RouterArena's costs come in a file of their own), queries in
  * blocks. */
 METALLM_MUSTCHECK int cli_replay_read(const struct cli_io *io,
-                                      const struct cli_inputs_options *opts, const char *encoder,
-                                      const char *const *files, size_t count,
-                                      struct metallm__rows *rows, metallm_error *err);
+                                      const struct cli_inputs_options *opts,
+                                      const metallm_router *router, const char *const *files,
+                                      size_t count, struct metallm__rows *rows, metallm_error *err);
 /* Flags for the router's models from a list parted by commas; the caller's to free. */
 METALLM_MUSTCHECK int cli_replay_models(const metallm_router *r, const char *list, uint8_t **out,
                                         metallm_error *err);

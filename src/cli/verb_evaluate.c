@@ -163,6 +163,21 @@ static void print_figures(FILE *out, const struct metallm__evaluation *e)
             c->ece, c->noise);
 }
 
+/* Cheap first: the fewer of the queries that need the fine encoder, the less a decision takes. */
+static void print_tiers(FILE *out, const struct metallm__evaluation *e)
+{
+    const char *what = isnan(e->scale) ? "quality" : "AIQ";
+    fprintf(out, "\ncheap first        margin  need the fine encoder   %s lost to it\n", what);
+    for (size_t t = 0; t < e->tier_count; t++) {
+        const struct metallm__tier_result *tier = &e->tiers[t];
+        fprintf(out, "%-16s", t == 0 ? "this router" : t + 1 == e->tier_count ? "always" : "");
+        print_number(out, 8, 4, tier->margin);
+        fprintf(out, " %20.1f %%  %+.4f", 100 * tier->share, tier->lost);
+        print_interval(out, &tier->lost_ci, 4);
+        fprintf(out, "\n");
+    }
+}
+
 static void print_rules(FILE *out, const struct metallm__evaluation *e)
 {
     bool has_cost = e->cap_count > 0;
@@ -200,6 +215,8 @@ static void print_table(FILE *out, struct metallm__evaluation *e)
     print_policies(out, e);
     print_figures(out, e);
     print_rules(out, e);
+    if (e->tier_count > 0)
+        print_tiers(out, e);
 }
 
 /* --- running --- */
@@ -274,21 +291,22 @@ static int run(const struct cli_io *io, const void *options, const char *const *
     const struct evaluate_options *o = options;
     metallm_router *router = NULL;
     metallm_outcomes *outcomes = NULL;
-    struct cli_features features = {0};
+    struct cli_tiers tiers = {0};
     struct metallm__evaluation *e = NULL;
-    struct metallm__evaluate_options how = {o->seed, (uint32_t)o->resamples, io->progress};
     int rc = metallm_router_open(&router, operands[0], err);
     if (rc == METALLM_OK)
         rc = cli_inputs_load(io, &o->inputs, operands + 1, count - 1, &outcomes, err);
     if (rc == METALLM_OK)
-        rc = cli_inputs_features(io, &o->inputs, metallm_router_encoder(router), outcomes,
-                                 &features, err);
-    if (rc == METALLM_OK)
-        rc = metallm__evaluate(router, outcomes, &features.vectors, &how, &e, err);
+        rc = cli_inputs_tiers(io, &o->inputs, router, outcomes, &tiers, err);
+    if (rc == METALLM_OK) {
+        const struct metallm__evaluate_options how = {o->seed, (uint32_t)o->resamples, io->progress,
+                                                      tiers.cheap};
+        rc = metallm__evaluate(router, outcomes, &tiers.fine.vectors, &how, &e, err);
+    }
     if (rc == METALLM_OK)
         rc = output(io, o, e, operands, count, err);
     metallm__evaluation_free(e);
-    cli_features_fini(&features);
+    cli_tiers_fini(&tiers);
     metallm_outcomes_free(outcomes);
     metallm_router_free(router);
     return rc;

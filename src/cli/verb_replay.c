@@ -221,10 +221,16 @@ static int check_options(const struct replay_options *o, metallm_error *err)
     return METALLM_OK;
 }
 
+/* Nothing of the router but its projection is used. */
+static bool is_cold(const struct replay_options *o)
+{
+    return o->is_online || o->hybrid > 0 || o->offline > 0;
+}
+
 static int make_settings(const struct replay_options *o, double scale,
                          struct metallm__replay_options *out, metallm_error *err)
 {
-    const bool is_cold = o->is_online || o->hybrid > 0 || o->offline > 0;
+    const bool starts_cold = is_cold(o);
     *out = (struct metallm__replay_options){
         .agent = metallm__agent_defaults(),
         .start = o->is_online     ? METALLM__START_COLD
@@ -240,14 +246,14 @@ static int make_settings(const struct replay_options *o, double scale,
         .points = (uint32_t)o->points,
     };
     struct metallm__agent_options *a = &out->agent;
-    a->adapt.learner.lambda = o->lambda > 0 ? o->lambda : is_cold ? 1 : a->adapt.learner.lambda;
+    a->adapt.learner.lambda = o->lambda > 0 ? o->lambda : starts_cold ? 1 : a->adapt.learner.lambda;
     a->adapt.learner.gamma = o->gamma;
-    a->explore = o->explore >= 0 ? o->explore : is_cold ? 0 : a->explore;
+    a->explore = o->explore >= 0 ? o->explore : starts_cold ? 0 : a->explore;
     a->dial = o->dial;
     a->scale = scale;
     if (o->budget > 0)
         a->pacer.usd_per_request = o->budget;
-    const char *policy = o->policy != NULL ? o->policy : is_cold ? "linucb" : "greedy";
+    const char *policy = o->policy != NULL ? o->policy : starts_cold ? "linucb" : "greedy";
     return metallm__policy_parse(&a->policy, policy, err);
 }
 
@@ -277,6 +283,8 @@ static void print_table(FILE *out, const struct metallm__replay_result *r,
             r->reward_best_model);
     print_mean(out, "regret to the oracle", &r->regret, 1);
     fprintf(out, "  %-26s%.4f\n  %-26s%.2f\n", "explored", r->explored, "alarms a run", r->changes);
+    if (r->is_tiered)
+        fprintf(out, "  %-26s%.3f\n", "needed the fine encoder", r->fine_share);
     fprintf(out, "\n  %-40s %s\n", "model", "share");
     for (uint32_t m = 0; m < r->models; m++)
         fprintf(out, "  %-40s %.3f\n", metallm__rows_model(rows, m), r->share[m]);
@@ -379,6 +387,8 @@ static int replay_rows(const struct cli_io *io, const struct replay_options *o, 
     if (rc == METALLM_OK)
         rc = run_logged(o, rows, &in, &opts, &result, err);
     if (rc == METALLM_OK) {
+        result.is_tiered = metallm__rows_is_cheap_first(rows);
+        result.fine_share = metallm__rows_fine_share(rows);
         rc = print_result(io, o, router, rows, &result, err);
         metallm__replay_fini(&result);
     }
@@ -400,9 +410,10 @@ static int run_replay(const struct cli_io *io, const void *options, const char *
         rc = cli_replay_models(router, o->models, &models, err);
     if (rc == METALLM_OK)
         rc = metallm__rows_new(&rows, router, (uint32_t)o->axes, models, err);
+    if (rc == METALLM_OK && !is_cold(o))
+        metallm__rows_cheap_first(rows, o->budget > 0 ? NAN : o->dial);
     if (rc == METALLM_OK)
-        rc = cli_replay_read(io, &o->inputs, metallm_router_encoder(router), operands + 1,
-                             operand_count - 1, rows, err);
+        rc = cli_replay_read(io, &o->inputs, router, operands + 1, operand_count - 1, rows, err);
     if (rc == METALLM_OK)
         rc = replay_rows(io, o, operands[0], rows, err);
     metallm__rows_free(rows);

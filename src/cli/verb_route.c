@@ -134,15 +134,16 @@ static int parse_models(struct route *r, const char *list, metallm_error *err)
     return METALLM_OK;
 }
 
-/* A tiered router reads static vectors first: --weights names their table then. */
+/* A tiered router reads cheap vectors first. */
 static int open_encoders(struct route *r, metallm_error *err)
 {
     struct cli_inputs_options inputs = r->options->inputs;
     const metallm_router *coarse = metallm_router_coarse(r->router);
     int rc = METALLM_OK;
     if (coarse != NULL) {
+        inputs = cli_inputs_of_tier(&r->options->inputs, true);
         rc = cli_inputs_encoder(&inputs, metallm_router_encoder(coarse), &r->coarse, err);
-        inputs.weights = NULL;
+        inputs = cli_inputs_of_tier(&r->options->inputs, false);
     }
     if (rc == METALLM_OK)
         rc = cli_inputs_encoder(&inputs, metallm_router_encoder(r->router), &r->encoder, err);

@@ -174,6 +174,8 @@ struct selecting {
     float *label;                        /* queries x models of the router; NaN */
     double penalty[METALLM_MODELS_MAX];
     struct metallm__selection result;
+    const metallm_router *judge; /* router, or the coarse one inside it */
+    double lead;                 /* of the coarse one's choice over the next */
 };
 
 static void set_penalty(double *penalty, const double *cost, uint32_t models, double dial)
@@ -251,13 +253,13 @@ static struct metallm__task_settings settings(const struct select_options *o)
                                            .sure = o->sure};
 }
 
-static int mean_estimates(struct selecting *s, metallm_error *err)
+static int mean_estimates(struct selecting *s, const metallm_router *judge, metallm_error *err)
 {
     size_t n = s->features.vectors.rows;
-    uint32_t models = metallm_router_model_count(s->router);
+    uint32_t models = metallm_router_model_count(judge);
     metallm_estimate *all = metallm__alloc(n, sizeof *all * models);
     int rc = all == NULL ? metallm__error_nomem(err, "estimates")
-                         : metallm_router_estimate(s->router, &s->features.vectors, all, err);
+                         : metallm_router_estimate(judge, &s->features.vectors, all, err);
     for (uint32_t m = 0; rc == METALLM_OK && m < models; m++) {
         double sum = 0;
         for (size_t i = 0; i < n; i++)
@@ -268,25 +270,68 @@ static int mean_estimates(struct selecting *s, metallm_error *err)
     return rc;
 }
 
-static int choose(struct selecting *s, metallm_error *err)
+/* The choice by one router: s->router, or the coarse one inside it. */
+static int judge_by(struct selecting *s, const metallm_router *judge,
+                    const struct cli_inputs_options *inputs, metallm_error *err)
 {
-    struct metallm__library *lib = s->router->tasks;
-    uint32_t models = metallm_router_model_count(s->router);
-    double cost[METALLM_MODELS_MAX];
-    size_t n = s->features.vectors.rows;
+    struct metallm__library *lib = judge->tasks;
+    cli_features_fini(&s->features);
+    metallm__free(s->x);
+    s->x = NULL;
+    int rc = cli_inputs_features(s->io, inputs, metallm_router_encoder(judge), s->outcomes,
+                                 &s->features, err);
+    if (rc != METALLM_OK)
+        return rc;
     if (lib == NULL || lib->dim != s->features.vectors.layout.head)
         return metallm__error_set(err, METALLM_ENOTFOUND,
                                   "the router holds no samples of known tasks: train it again");
     lib->how = settings(s->o);
-    for (uint32_t m = 0; m < models; m++)
-        cost[m] = metallm_router_mean_cost(s->router, m);
-    set_penalty(s->penalty, cost, models, s->o->dial);
+    rc = mean_estimates(s, judge, err);
+    if (rc != METALLM_OK)
+        return rc;
+    size_t n = s->features.vectors.rows;
     s->x = metallm__alloc(n, sizeof *s->x * lib->dim);
     if (s->x == NULL)
         return metallm__error_nomem(err, "vectors");
     metallm__library_heads(&s->features.vectors, s->x);
     struct metallm__select_request q = {lib, s->x, s->label, s->penalty, n, s->o->seed};
+    s->judge = judge;
     return metallm__task_select(&q, &s->result, err);
+}
+
+/* How far the scores would have to move to overturn the choice; below 0 where it is not the best
+ * score's. */
+static double lead_of(const struct metallm__selection *r, uint32_t models)
+{
+    double next = -INFINITY;
+    for (uint32_t m = 0; m < models; m++)
+        if (m != r->choice)
+            next = fmax(next, r->score[m]);
+    return r->score[r->choice] - next;
+}
+
+/* Cheap first, as for single queries: the coarse router's choice stands if its lead is at least the
+ * margin. A task's score is a mean over its prompts, and moves less than a single one's. */
+static int choose(struct selecting *s, metallm_error *err)
+{
+    const metallm_router *coarse = s->router->coarse;
+    const uint32_t models = metallm_router_model_count(s->router);
+    struct cli_inputs_options inputs = s->o->inputs;
+    double cost[METALLM_MODELS_MAX];
+    int rc = METALLM_OK;
+    for (uint32_t m = 0; m < models; m++)
+        cost[m] = metallm_router_mean_cost(s->router, m);
+    set_penalty(s->penalty, cost, models, s->o->dial);
+    s->lead = -INFINITY;
+    if (coarse != NULL) {
+        inputs = cli_inputs_of_tier(&s->o->inputs, true);
+        rc = judge_by(s, coarse, &inputs, err);
+        s->lead = rc == METALLM_OK ? lead_of(&s->result, models) : 0;
+        inputs = cli_inputs_of_tier(&s->o->inputs, false);
+    }
+    if (rc == METALLM_OK && (coarse == NULL || !(s->lead >= s->router->margin)))
+        rc = judge_by(s, s->router, &inputs, err);
+    return rc;
 }
 
 static const char *model_name(const struct selecting *s, uint32_t model)
@@ -329,7 +374,13 @@ static int print_selection_json(const struct selecting *s, metallm_error *err)
     json_add(&j, root, "rules", rules);
     json_uint(&j, root, "n", s->features.vectors.rows);
     json_uint(&j, root, "labels", r->labels);
-    json_uint(&j, root, "known_tasks", s->router->tasks->tasks);
+    json_uint(&j, root, "known_tasks", s->judge->tasks->tasks);
+    json_text(&j, root, "encoder", metallm_router_encoder(s->judge));
+    if (s->router->coarse != NULL) {
+        json_real(&j, root, "tier_lead", s->lead);
+        json_real(&j, root, "tier_margin", s->router->margin);
+        json_real(&j, root, "fine_share", s->judge == s->router ? 1 : 0);
+    }
     int rc = json_print(&j, root, s->io->out, err);
     yyjson_mut_doc_free(j.doc);
     return rc;
@@ -340,7 +391,10 @@ static void print_selection(const struct selecting *s)
     const struct metallm__selection *r = &s->result;
     FILE *out = s->io->out;
     fprintf(out, "%zu prompts, %u known tasks, distance %.3f%s\n\n", s->features.vectors.rows,
-            s->router->tasks->tasks, r->distance, r->labels > 0 ? ", labels used" : "");
+            s->judge->tasks->tasks, r->distance, r->labels > 0 ? ", labels used" : "");
+    if (s->router->coarse != NULL)
+        fprintf(out, "cheap first: the lead is %.4f, the margin %.4f: judged by %s\n\n", s->lead,
+                s->router->margin, metallm_router_encoder(s->judge));
     fprintf(out, "%-44s      S1      S2      S3     BMA  router   score  P(best)\n", "model");
     for (uint32_t m = 0; m < metallm_router_model_count(s->router); m++) {
         fprintf(out, "%-42.42s %c", model_name(s, m), m == r->choice ? '*' : ' ');
@@ -372,12 +426,7 @@ static int select_model(const struct cli_io *io, const struct select_options *o,
     if (rc == METALLM_OK)
         rc = cli_prompts_load(io, &o->inputs, count > 1 ? operands[1] : NULL, &s.outcomes, err);
     if (rc == METALLM_OK)
-        rc = cli_inputs_features(io, &o->inputs, metallm_router_encoder(s.router), s.outcomes,
-                                 &s.features, err);
-    if (rc == METALLM_OK && o->labels > 0)
-        rc = take_labels(&s, err);
-    if (rc == METALLM_OK)
-        rc = mean_estimates(&s, err);
+        rc = o->labels > 0 ? take_labels(&s, err) : METALLM_OK;
     if (rc == METALLM_OK)
         rc = choose(&s, err);
     if (rc == METALLM_OK && o->labels > 0 && s.result.labels == 0)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * evaluate.c - see evaluate.h. Every policy (a single model, the oracle, a setting of the dial ...)
  * becomes one column of a table of gains; means and intervals are then the same for all. */
-#include "eval/evaluate.h"
+#include "eval/evaluate_internal.h"
 
 #include <math.h>
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "router/router_state.h"
 
 #define ESTIMATE_BLOCK 4096u
 
@@ -19,32 +20,18 @@ double metallm__eval_cost_share(size_t i)
     return cost_shares[i];
 }
 
-/* What one evaluation works on. width = models of the router; columns of models that the files
- * lack are NaN and not allowed. */
-struct job {
-    const metallm_router *router;
-    const struct metallm__evaluate_options *opts;
-    struct metallm__evaluation *e;
-    uint32_t width;
-    uint8_t allowed[METALLM_MODELS_MAX];
-    float *score, *cost; /* n x width */
-    struct metallm__truth truth;
-    metallm_estimate *estimates; /* n x width */
-    uint16_t *choice;            /* n */
-    struct metallm__gains gains;
-    size_t used; /* columns of gains that are set */
-};
-
-static void job_fini(struct job *job)
+static void job_fini(struct metallm__evaluate_job *job)
 {
     metallm__free(job->score);
     metallm__free(job->cost);
     metallm__free(job->estimates);
+    metallm__free(job->coarse);
     metallm__free(job->choice);
     metallm__gains_fini(&job->gains);
 }
 
-static int match_models(struct job *job, const metallm_outcomes *outcomes, metallm_error *err)
+static int match_models(struct metallm__evaluate_job *job, const metallm_outcomes *outcomes,
+                        metallm_error *err)
 {
     struct metallm__evaluation *e = job->e;
     for (uint32_t j = 0; j < job->width; j++) {
@@ -65,7 +52,8 @@ static int match_models(struct job *job, const metallm_outcomes *outcomes, metal
     return METALLM_OK;
 }
 
-static int read_truth(struct job *job, const metallm_outcomes *outcomes, metallm_error *err)
+static int read_truth(struct metallm__evaluate_job *job, const metallm_outcomes *outcomes,
+                      metallm_error *err)
 {
     size_t n = job->e->n, cells = n * job->width;
     job->score = metallm__alloc(cells, sizeof *job->score);
@@ -89,19 +77,21 @@ static int read_truth(struct job *job, const metallm_outcomes *outcomes, metallm
     return METALLM_OK;
 }
 
-static int estimate(struct job *job, const metallm_vectors *x, metallm_error *err)
+/* Estimates by one router for every query. */
+static int estimate(struct metallm__evaluate_job *job, const metallm_router *router,
+                    const metallm_vectors *x, metallm_estimate **out, metallm_error *err)
 {
     size_t n = job->e->n, dim = metallm_layout_dim(&x->layout);
     const metallm_progress *progress = &job->opts->progress;
-    job->estimates = metallm__alloc(n, sizeof *job->estimates * job->width);
-    if (job->estimates == NULL)
+    METALLM_REQUIRE(x->rows == n);
+    metallm_estimate *made = *out = metallm__alloc(n, sizeof *made * job->width);
+    if (made == NULL)
         return metallm__error_nomem(err, "estimates");
     for (size_t start = 0; start < n; start += ESTIMATE_BLOCK) {
         metallm_vectors block = *x;
         block.values = x->values + start * dim;
         block.rows = n - start < ESTIMATE_BLOCK ? n - start : ESTIMATE_BLOCK;
-        int rc =
-            metallm_router_estimate(job->router, &block, job->estimates + start * job->width, err);
+        int rc = metallm_router_estimate(router, &block, made + start * job->width, err);
         if (rc != METALLM_OK)
             return rc;
         if (progress->step != NULL &&
@@ -111,21 +101,20 @@ static int estimate(struct job *job, const metallm_vectors *x, metallm_error *er
     return METALLM_OK;
 }
 
-/* Column of the choices that stand in job->choice. */
-static size_t add_policy(struct job *job)
+size_t metallm__eval_add_policy(struct metallm__evaluate_job *job)
 {
     metallm__gains_set(&job->gains, job->used, &job->truth, job->choice);
     return job->used++;
 }
 
-static void add_singles(struct job *job)
+static void add_singles(struct metallm__evaluate_job *job)
 {
     struct metallm__evaluation *e = job->e;
     double bma = -1;
     for (uint32_t k = 0; k < e->models; k++) {
         for (size_t i = 0; i < e->n; i++)
             job->choice[i] = (uint16_t)e->router_index[k];
-        add_policy(job);
+        metallm__eval_add_policy(job);
         double trained = metallm_router_mean_quality(job->router, e->router_index[k]);
         if (trained > bma) {
             bma = trained;
@@ -135,7 +124,7 @@ static void add_singles(struct job *job)
 }
 
 /* A fair draw among the models: each query's mean over its known cells. */
-static void add_random(struct job *job)
+static void add_random(struct metallm__evaluate_job *job)
 {
     size_t column = job->used++;
     for (size_t i = 0; i < job->e->n; i++) {
@@ -155,29 +144,29 @@ static void add_random(struct job *job)
     job->e->random = column;
 }
 
-/* Fills job->choice with the router's decisions; *met counts those that meet a target or cap. When
- * only_met, the others are left out. */
-static int decide_all(struct job *job, const metallm_constraints *c, bool only_met, size_t *met,
-                      metallm_error *err)
+int metallm__eval_decide(struct metallm__evaluate_job *job, const metallm_constraints *c,
+                         bool only_met, struct metallm__decide_counts *counts, metallm_error *err)
 {
     metallm_rng rng;
     metallm_rng_seed(&rng, job->opts->seed);
-    *met = 0;
+    *counts = (struct metallm__decide_counts){0};
     for (size_t i = 0; i < job->e->n; i++) {
         metallm_decision decision;
-        int rc = metallm_router_decide(job->router, job->estimates + i * job->width, c, &rng,
-                                       &decision, err);
+        bool is_fine;
+        const metallm_estimate *known = metallm__eval_estimates(job, i, c, &is_fine);
+        int rc = metallm_router_decide(job->router, known, c, &rng, &decision, err);
         if (rc != METALLM_OK)
             return rc;
         bool is_met = decision.reason != METALLM_REASON_TARGET_MISSED &&
                       decision.reason != METALLM_REASON_OVER_MAX_COST;
-        *met += is_met;
+        counts->met += is_met;
+        counts->fine += is_fine;
         job->choice[i] = is_met || !only_met ? (uint16_t)decision.model : METALLM__NO_MODEL;
     }
     return METALLM_OK;
 }
 
-static void count_shares(const struct job *job, float *share)
+static void count_shares(const struct metallm__evaluate_job *job, float *share)
 {
     size_t counts[METALLM_MODELS_MAX] = {0};
     for (size_t i = 0; i < job->e->n; i++)
@@ -186,17 +175,19 @@ static void count_shares(const struct job *job, float *share)
         share[k] = (float)counts[job->e->router_index[k]] / (float)job->e->n;
 }
 
-static int add_curve(struct job *job, const float *dials, size_t count, metallm_error *err)
+static int add_curve(struct metallm__evaluate_job *job, const float *dials, size_t count,
+                     metallm_error *err)
 {
     struct metallm__evaluation *e = job->e;
     for (size_t d = 0; d < count; d++) {
         metallm_constraints c = {.dial = dials[d], .allowed = job->allowed};
-        size_t met;
-        int rc = decide_all(job, &c, false, &met, err);
+        struct metallm__decide_counts counts;
+        int rc = metallm__eval_decide(job, &c, false, &counts, err);
         if (rc != METALLM_OK)
             return rc;
         e->curve[d].dial = dials[d];
-        e->curve[d].policy = add_policy(job);
+        e->curve[d].fine = (float)counts.fine / (float)e->n;
+        e->curve[d].policy = metallm__eval_add_policy(job);
         count_shares(job, e->curve[d].share);
         if (job->opts->progress.step != NULL &&
             job->opts->progress.step(job->opts->progress.payload, "deciding", d + 1, count) != 0)
@@ -206,23 +197,24 @@ static int add_curve(struct job *job, const float *dials, size_t count, metallm_
     return METALLM_OK;
 }
 
-static int add_rule(struct job *job, const metallm_constraints *c,
+static int add_rule(struct metallm__evaluate_job *job, const metallm_constraints *c,
                     struct metallm__rule_result *rule, metallm_error *err)
 {
-    size_t met;
-    int rc = decide_all(job, c, false, &met, err);
+    struct metallm__decide_counts counts;
+    int rc = metallm__eval_decide(job, c, false, &counts, err);
     if (rc != METALLM_OK)
         return rc;
-    rule->policy = add_policy(job);
-    rc = decide_all(job, c, true, &met, err);
+    rule->policy = metallm__eval_add_policy(job);
+    rc = metallm__eval_decide(job, c, true, &counts, err);
     if (rc != METALLM_OK)
         return rc;
-    rule->kept = add_policy(job);
-    rule->attainable = (double)met / (double)job->e->n;
+    rule->kept = metallm__eval_add_policy(job);
+    rule->attainable = (double)counts.met / (double)job->e->n;
+    rule->fine = (double)counts.fine / (double)job->e->n;
     return METALLM_OK;
 }
 
-static int add_rules(struct job *job, double best_cost, metallm_error *err)
+static int add_rules(struct metallm__evaluate_job *job, double best_cost, metallm_error *err)
 {
     struct metallm__evaluation *e = job->e;
     int rc = METALLM_OK;
@@ -243,7 +235,7 @@ static int add_rules(struct job *job, double best_cost, metallm_error *err)
 }
 
 /* Best mean score over the queries; ties: the cheaper, then the first. */
-static void find_best(struct job *job)
+static void find_best(struct metallm__evaluate_job *job)
 {
     struct metallm__evaluation *e = job->e;
     struct metallm__point best = {-1, INFINITY};
@@ -258,7 +250,7 @@ static void find_best(struct job *job)
 
 /* Are there costs on both sides to draw a curve with: the router's, and every model's in the files?
  */
-static void find_scale(struct job *job)
+static void find_scale(struct metallm__evaluate_job *job)
 {
     double scale = NAN;
     for (uint32_t j = 0; j < job->width; j++)
@@ -269,7 +261,8 @@ static void find_scale(struct job *job)
     job->e->scale = scale > 0 ? scale : NAN;
 }
 
-static int choose_dials(struct job *job, float *dials, size_t *count, metallm_error *err)
+static int choose_dials(struct metallm__evaluate_job *job, float *dials, size_t *count,
+                        metallm_error *err)
 {
     dials[0] = 0;
     *count = 1;
@@ -280,7 +273,7 @@ static int choose_dials(struct job *job, float *dials, size_t *count, metallm_er
     return metallm__eval_dials(&request, dials, count, err);
 }
 
-static int fill_table(struct job *job, metallm_error *err)
+static int fill_table(struct metallm__evaluate_job *job, metallm_error *err)
 {
     struct metallm__evaluation *e = job->e;
     float dials[METALLM__EVAL_DIALS];
@@ -290,8 +283,8 @@ static int fill_table(struct job *job, metallm_error *err)
     int rc = choose_dials(job, dials, &count, err);
     if (rc != METALLM_OK)
         return rc;
-    size_t policies =
-        e->models + 2 + count + 2 * (METALLM__EVAL_TARGETS + METALLM__EVAL_COST_SHARES);
+    size_t policies = e->models + 2 + count + metallm__eval_tier_columns(job, count) +
+                      2 * (METALLM__EVAL_TARGETS + METALLM__EVAL_COST_SHARES);
     e->curve = metallm__calloc(count, sizeof *e->curve);
     if (e->curve == NULL)
         return metallm__error_nomem(err, "a curve");
@@ -300,14 +293,33 @@ static int fill_table(struct job *job, metallm_error *err)
         return rc;
     add_singles(job);
     metallm__eval_oracle(&job->truth, job->choice);
-    e->oracle = add_policy(job);
+    e->oracle = metallm__eval_add_policy(job);
     add_random(job);
     rc = add_curve(job, dials, count, err);
+    if (rc == METALLM_OK)
+        rc = metallm__eval_add_tiers(job, dials, count, err);
     if (rc != METALLM_OK)
         return rc;
     double best_cost =
         isnan(e->scale) ? NAN : metallm__eval_single(&job->truth, e->router_index[e->best]).cost;
     return add_rules(job, best_cost, err);
+}
+
+struct metallm__eval_ends metallm__eval_ends(const struct metallm__evaluation *e,
+                                             const struct metallm__point *means,
+                                             struct metallm__point *work)
+{
+    struct metallm__eval_ends out = {.low = INFINITY, .high = -INFINITY, .cheapest = {NAN, NAN}};
+    for (uint32_t k = 0; k < e->models; k++) {
+        out.low = fmin(out.low, means[k].cost);
+        out.high = fmax(out.high, means[k].cost);
+        work[k] = means[k];
+    }
+    size_t hull = metallm__eval_hull(work, e->models);
+    if (hull > 0)
+        out.cheapest = work[0];
+    out.zero_aiq = metallm__eval_hull_area(work, hull, out.low, out.high);
+    return out;
 }
 
 /* The figures of one set of policy means: of the queries as they are, or of one resample. work:
@@ -317,17 +329,10 @@ static size_t figures(const struct metallm__evaluation *e, const struct metallm_
                       struct metallm__point *work, double *out)
 {
     struct metallm__point best = means[e->best];
-    double low = INFINITY, high = -INFINITY;
+    const struct metallm__eval_ends ends = metallm__eval_ends(e, means, work);
     out[METALLM__FIG_QUALITY_MAX] = NAN;
+    out[METALLM__FIG_ZERO_AIQ] = ends.zero_aiq;
     size_t count = 0;
-    for (uint32_t k = 0; k < e->models; k++) {
-        low = fmin(low, means[k].cost);
-        high = fmax(high, means[k].cost);
-        work[k] = means[k];
-    }
-    size_t hull = metallm__eval_hull(work, e->models);
-    struct metallm__point cheapest = hull > 0 ? work[0] : (struct metallm__point){NAN, NAN};
-    out[METALLM__FIG_ZERO_AIQ] = metallm__eval_hull_area(work, hull, low, high);
     for (size_t d = 0; d < e->curve_count; d++) {
         work[count++] = means[e->curve[d].policy];
         out[METALLM__FIG_QUALITY_MAX] =
@@ -337,9 +342,10 @@ static size_t figures(const struct metallm__evaluation *e, const struct metallm_
     }
     bool has_cost = !isnan(e->scale);
     /* The cheapest model alone can always be had: the curve begins there. */
-    work[count++] = cheapest;
-    hull = metallm__eval_hull(work, count);
-    out[METALLM__FIG_AIQ] = has_cost ? metallm__eval_hull_area(work, hull, low, high) : NAN;
+    work[count++] = ends.cheapest;
+    size_t hull = metallm__eval_hull(work, count);
+    out[METALLM__FIG_AIQ] =
+        has_cost ? metallm__eval_hull_area(work, hull, ends.low, ends.high) : NAN;
     out[METALLM__FIG_MATCH] =
         has_cost ? metallm__eval_hull_reach(work, hull, best.quality) / best.cost : NAN;
     out[METALLM__FIG_AIQ_GAIN] = out[METALLM__FIG_AIQ] - out[METALLM__FIG_ZERO_AIQ];
@@ -362,7 +368,8 @@ static int by_mean_cost(const void *a, const void *b, void *payload)
     return p->dial > q->dial ? -1 : p->dial < q->dial;
 }
 
-static int means_and_figures(struct job *job, struct metallm__point *work, metallm_error *err)
+static int means_and_figures(struct metallm__evaluate_job *job, struct metallm__point *work,
+                             metallm_error *err)
 {
     struct metallm__evaluation *e = job->e;
     struct metallm__point *means = metallm__alloc(job->gains.policies, sizeof *means);
@@ -378,13 +385,15 @@ static int means_and_figures(struct job *job, struct metallm__point *work, metal
             e->policies[p] = (struct metallm__policy_result){means[p], {NAN, NAN}, {NAN, NAN}};
         e->hull_count = figures(e, means, work, e->figures);
         memcpy(e->hull, work, e->hull_count * sizeof *work);
+        metallm__eval_tier_figures(e, means, work);
         qsort_r(e->curve, e->curve_count, sizeof *e->curve, by_mean_cost, e->policies);
     }
     metallm__free(means);
     return rc;
 }
 
-static void policy_intervals(struct job *job, const struct metallm__point *draws, double *column)
+static void policy_intervals(struct metallm__evaluate_job *job, const struct metallm__point *draws,
+                             double *column)
 {
     struct metallm__evaluation *e = job->e;
     size_t resamples = e->resamples;
@@ -398,7 +407,8 @@ static void policy_intervals(struct job *job, const struct metallm__point *draws
     }
 }
 
-static int intervals(struct job *job, struct metallm__point *work, metallm_error *err)
+static int intervals(struct metallm__evaluate_job *job, struct metallm__point *work,
+                     metallm_error *err)
 {
     struct metallm__evaluation *e = job->e;
     size_t resamples = e->resamples;
@@ -419,34 +429,42 @@ static int intervals(struct job *job, struct metallm__point *work, metallm_error
         }
         for (size_t f = 0; f < METALLM__FIGURES; f++)
             e->intervals[f] = metallm__interval_95(values + f * resamples, resamples);
+        rc = metallm__eval_tier_intervals(e, draws, job->gains.policies, work, err);
     }
     metallm__free(draws);
     metallm__free(values);
     return rc;
 }
 
-static int calibrate(struct job *job, metallm_error *err)
+static int calibrate(struct metallm__evaluate_job *job, metallm_error *err)
 {
     size_t cells = job->e->n * job->width;
     float *predicted = metallm__alloc(cells, sizeof *predicted);
     if (predicted == NULL)
         return metallm__error_nomem(err, "calibration");
-    for (size_t c = 0; c < cells; c++)
-        predicted[c] = job->estimates[c].quality;
+    const metallm_constraints dial_0 = {.allowed = job->allowed};
+    for (size_t i = 0; i < job->e->n; i++) {
+        bool is_fine;
+        const metallm_estimate *known = metallm__eval_estimates(job, i, &dial_0, &is_fine);
+        for (uint32_t m = 0; m < job->width; m++)
+            predicted[i * job->width + m] = known[m].quality;
+    }
     int rc = metallm__eval_calibration(predicted, job->score, cells, &job->e->calibration, err);
     metallm__free(predicted);
     return rc;
 }
 
-static int run(struct job *job, const metallm_outcomes *outcomes, const metallm_vectors *x,
-               metallm_error *err)
+static int run(struct metallm__evaluate_job *job, const metallm_outcomes *outcomes,
+               const metallm_vectors *x, metallm_error *err)
 {
     struct metallm__evaluation *e = job->e;
     int rc = match_models(job, outcomes, err);
     if (rc == METALLM_OK)
         rc = read_truth(job, outcomes, err);
     if (rc == METALLM_OK)
-        rc = estimate(job, x, err);
+        rc = estimate(job, job->router, x, &job->estimates, err);
+    if (rc == METALLM_OK && job->opts->coarse != NULL && job->router->coarse != NULL)
+        rc = estimate(job, job->router->coarse, job->opts->coarse, &job->coarse, err);
     if (rc == METALLM_OK)
         rc = calibrate(job, err);
     if (rc == METALLM_OK)
@@ -475,14 +493,17 @@ int metallm__evaluate(const metallm_router *r, const metallm_outcomes *outcomes,
     size_t n = metallm_outcomes_query_count(outcomes);
     if (n == 0)
         return metallm__error_set(err, METALLM_EMISMATCH, "the files hold no query to evaluate on");
-    METALLM_REQUIRE(x->rows == n);
     struct metallm__evaluation *e = metallm__calloc(1, sizeof *e);
     if (e == NULL)
         return metallm__error_nomem(err, "an evaluation");
     e->n = n;
     e->seed = opts->seed;
     e->resamples = opts->resamples;
-    struct job job = {.router = r, .opts = opts, .e = e, .width = metallm_router_model_count(r)};
+    struct metallm__evaluate_job job = {.router = r,
+                                        .opts = opts,
+                                        .e = e,
+                                        .width = metallm_router_model_count(r),
+                                        .margin = r->margin};
     int rc = run(&job, outcomes, x, err);
     job_fini(&job);
     if (rc != METALLM_OK) {

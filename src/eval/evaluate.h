@@ -7,15 +7,17 @@
 #include "base/buf.h"
 #include "eval/bootstrap.h"
 
-#define METALLM__EVAL_DIALS        64u
-#define METALLM__EVAL_TARGETS      5u /* .5 .6 .7 .8 .9 */
-#define METALLM__EVAL_COST_SHARES  3u /* 10, 25, 50 % of the best model's cost */
-#define METALLM__EVAL_POLICIES_MAX (METALLM_MODELS_MAX + 2u + METALLM__EVAL_DIALS + 16u)
+#define METALLM__EVAL_DIALS       64u
+#define METALLM__EVAL_TARGETS     5u /* .5 .6 .7 .8 .9 */
+#define METALLM__EVAL_COST_SHARES 3u /* 10, 25, 50 % of the best model's cost */
+#define METALLM__EVAL_TIERS       8u
 
 struct metallm__evaluate_options {
     uint64_t seed;
     uint32_t resamples; /* 0: no intervals */
     metallm_progress progress;
+    const metallm_vectors
+        *coarse; /* of a router with a coarse one inside; NULL: it decides alone */
 };
 
 struct metallm__policy_result {
@@ -38,14 +40,26 @@ enum metallm__figure {
 struct metallm__dial_result {
     float dial;
     size_t policy;                   /* index into policies */
+    float fine;                      /* share of the queries that need the fine encoder */
     float share[METALLM_MODELS_MAX]; /* of the queries; by model of the evaluation */
 };
 
 struct metallm__rule_result { /* a target, or a cost cap */
     float value;              /* chance, or dollars */
     double attainable;        /* share of queries where some model meets it by estimate */
+    double fine;              /* share of queries that need the fine encoder */
     size_t policy;            /* over all queries */
     size_t kept;              /* over the attainable queries alone */
+};
+
+/* Cheap first at one margin, along the whole dial (src/router/tier.h). */
+struct metallm__tier_result {
+    double margin;       /* lead from which a decision by the cheap encoder stands */
+    double share;        /* of the decisions that need the fine one, over the dials */
+    size_t first;        /* index into policies: its setting of each dial, 0 first */
+    double quality, aiq; /* at dial 0; NaN without costs */
+    double lost;         /* AIQ (without costs quality) less than with the fine one always */
+    struct metallm__interval lost_ci; /* paired */
 };
 
 struct metallm__evaluation {
@@ -64,7 +78,9 @@ struct metallm__evaluation {
     struct metallm__point *hull; /* hull_count, of the curve and the cheapest model; owned */
     size_t hull_count;           /* 0 without costs */
     struct metallm__rule_result targets[METALLM__EVAL_TARGETS], caps[METALLM__EVAL_COST_SHARES];
-    size_t cap_count; /* 0 without costs */
+    size_t cap_count;                                       /* 0 without costs */
+    struct metallm__tier_result tiers[METALLM__EVAL_TIERS]; /* its own margin, others, always */
+    size_t tier_count;                                      /* 0: a plain router */
     double figures[METALLM__FIGURES];
     struct metallm__interval intervals[METALLM__FIGURES];
     struct metallm__calibration calibration;

@@ -103,6 +103,8 @@ static yyjson_mut_val *curve(struct writer *w)
         for (uint32_t k = 0; k < w->e->models; k++)
             add(w, share, w->e->names[k], shortest(w, at->share[k]));
         add(w, object, "share", share);
+        if (w->e->tier_count > 0)
+            add(w, object, "fine_share", shortest(w, at->fine));
         append(w, list, object);
     }
     return list;
@@ -135,6 +137,8 @@ static yyjson_mut_val *rules(struct writer *w, const char *name,
         add(w, object, "kept_cost", real(w, kept->mean.cost));
         add_interval(w, object, "kept_cost_ci", &kept->cost_ci);
         add_policy(w, object, rule[t].policy);
+        if (w->e->tier_count > 0)
+            add(w, object, "fine_share", real(w, rule[t].fine));
         append(w, list, object);
     }
     return list;
@@ -152,6 +156,29 @@ static yyjson_mut_val *quality_at(struct writer *w)
         append(w, list, object);
     }
     return list;
+}
+
+static yyjson_mut_val *tier_object(struct writer *w, const struct metallm__tier_result *tier)
+{
+    yyjson_mut_val *object = yyjson_mut_obj(w->doc);
+    add(w, object, "margin", real(w, tier->margin));
+    add(w, object, "fine_share", real(w, tier->share));
+    add(w, object, "quality", real(w, tier->quality));
+    add(w, object, "aiq", real(w, tier->aiq));
+    add(w, object, "lost", real(w, tier->lost));
+    add_interval(w, object, "lost_ci", &tier->lost_ci);
+    return object;
+}
+
+/* Cheap first: the router's own margin, and other margins beside it. */
+static yyjson_mut_val *tiers(struct writer *w)
+{
+    const struct metallm__evaluation *e = w->e;
+    yyjson_mut_val *object = tier_object(w, &e->tiers[0]), *list = yyjson_mut_arr(w->doc);
+    for (size_t t = 1; t < e->tier_count; t++)
+        append(w, list, tier_object(w, &e->tiers[t]));
+    add(w, object, "margins", list);
+    return object;
 }
 
 static yyjson_mut_val *bins(struct writer *w)
@@ -186,6 +213,8 @@ static void fill(struct writer *w, yyjson_mut_val *root)
     add(w, root, "quality_at", quality_at(w));
     add(w, root, "targets", rules(w, "target", e->targets, METALLM__EVAL_TARGETS));
     add(w, root, "max_costs", rules(w, "max_cost_usd", e->caps, e->cap_count));
+    if (e->tier_count > 0)
+        add(w, root, "tiers", tiers(w));
     add(w, root, "brier", real(w, e->calibration.brier));
     add(w, root, "ece", real(w, e->calibration.ece));
     add(w, root, "ece_noise", real(w, e->calibration.noise));

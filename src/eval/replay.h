@@ -120,6 +120,8 @@ struct metallm__replay_result {
     struct metallm__mean regret, regret_best_model, regret_best_policy; /* a request */
     double reward_oracle, reward_best_model, reward_best_policy;
     double explored, changes; /* share of draws to learn; alarms a run */
+    bool is_tiered;           /* cheap first; set by who made the rows */
+    double fine_share;        /* of the rows that needed the fine encoder */
     double *share;            /* by model */
     struct metallm__replay_point *points;
     size_t point_count;

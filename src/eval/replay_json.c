@@ -72,6 +72,8 @@ static void print_head(struct metallm__buf *b, const struct metallm__replay_resu
     print_field(b, "reward_best_policy", r->reward_best_policy);
     print_field(b, "explored", r->explored);
     print_field(b, "changes", r->changes);
+    if (r->is_tiered)
+        print_field(b, "fine_share", r->fine_share);
 }
 
 static void print_point(struct metallm__buf *b, const struct metallm__replay_point *p)

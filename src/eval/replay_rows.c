@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "router/router_state.h"
+#include "router/tier.h"
 
 enum { BLOCK = 512 };
 
@@ -19,7 +20,12 @@ struct metallm__rows {
     struct metallm__spool *spool;
     float *z, *lengths, *row;
     metallm_estimate *estimates;
-    size_t skipped;
+    bool is_cheap_first;
+    double dial;
+    uint8_t allowed[METALLM_MODELS_MAX]; /* of the router */
+    float *coarse_z;                     /* with a coarse router inside */
+    metallm_estimate *coarse;
+    size_t skipped, fine;    /* fine: rows that needed the fine encoder */
     size_t unpriced, priced; /* rows without any cost, and with all */
 };
 
@@ -34,14 +40,19 @@ int metallm__rows_new(struct metallm__rows **out, const metallm_router *r, uint3
     rows->dim = 1 + rows->axes + r->projection.layout.text;
     for (uint32_t m = 0; m < r->models; m++)
         if (models == NULL || models[m] != 0)
-            rows->model[rows->models++] = m;
+            rows->allowed[rows->model[rows->models++] = m] = 1;
     const uint32_t floats = metallm__replay_floats(rows->dim, rows->models);
     rows->z = metallm__alloc(BLOCK, r->projection.dim * sizeof(float));
     rows->lengths = metallm__alloc(BLOCK, sizeof(float));
     rows->row = metallm__alloc(floats, sizeof(float));
     rows->estimates = metallm__alloc(BLOCK, r->models * sizeof(metallm_estimate));
+    if (r->coarse != NULL) {
+        rows->coarse_z = metallm__alloc(BLOCK, r->coarse->projection.dim * sizeof(float));
+        rows->coarse = metallm__alloc(BLOCK, r->models * sizeof(metallm_estimate));
+    }
     int rc = METALLM_OK;
-    if (rows->z == NULL || rows->lengths == NULL || rows->row == NULL || rows->estimates == NULL)
+    if (rows->z == NULL || rows->lengths == NULL || rows->row == NULL || rows->estimates == NULL ||
+        (r->coarse != NULL && (rows->coarse_z == NULL || rows->coarse == NULL)))
         rc = metallm__error_nomem(err, "rows of a replay");
     if (rc == METALLM_OK)
         rc = metallm__spool_new(&rows->spool, floats, err);
@@ -62,7 +73,26 @@ void metallm__rows_free(struct metallm__rows *rows)
     metallm__free(rows->lengths);
     metallm__free(rows->row);
     metallm__free(rows->estimates);
+    metallm__free(rows->coarse_z);
+    metallm__free(rows->coarse);
     metallm__free(rows);
+}
+
+void metallm__rows_cheap_first(struct metallm__rows *rows, double dial)
+{
+    rows->is_cheap_first = rows->router->coarse != NULL;
+    rows->dial = dial;
+}
+
+bool metallm__rows_is_cheap_first(const struct metallm__rows *rows)
+{
+    return rows->is_cheap_first;
+}
+
+double metallm__rows_fine_share(const struct metallm__rows *rows)
+{
+    size_t n = metallm__spool_count(rows->spool);
+    return rows->is_cheap_first && n > 0 ? (double)rows->fine / (double)n : 1;
 }
 
 /* False: the query is of no use. column: the router's models in the table. */
@@ -95,6 +125,29 @@ static void fill_vector(struct metallm__rows *rows, const float *z)
     memcpy(rows->row + 1 + rows->axes, z + p->axes, (rows->dim - 1 - rows->axes) * sizeof *z);
 }
 
+/* z where only the cheap encoder has run: the text features are the same, the rest is not known. */
+static void fill_coarse_vector(struct metallm__rows *rows, const float *z)
+{
+    const struct metallm__projection *p = &rows->router->coarse->projection;
+    rows->row[0] = 1;
+    memset(rows->row + 1, 0, rows->axes * sizeof *z);
+    memcpy(rows->row + 1 + rows->axes, z + p->axes, (rows->dim - 1 - rows->axes) * sizeof *z);
+}
+
+/* Whether the coarse decision stands: at the dial, or at all of them. */
+static bool is_safe(const struct metallm__rows *rows, const metallm_estimate *coarse)
+{
+    metallm_constraints c = {.dial = (float)rows->dial, .allowed = rows->allowed};
+    if (!isnan(rows->dial))
+        return metallm_router_is_safe(rows->router, coarse, &c);
+    for (uint32_t d = 0; d < METALLM__TIER_DIALS; d++) {
+        c.dial = metallm__tier_dials[d];
+        if (!metallm_router_is_safe(rows->router, coarse, &c))
+            return false;
+    }
+    return true;
+}
+
 static void fill_priors(struct metallm__rows *rows, const metallm_estimate *e)
 {
     for (uint32_t m = 0; m < rows->models; m++) {
@@ -111,23 +164,46 @@ struct block {
     size_t first, count;
 };
 
-static int add_block(struct metallm__rows *rows, const struct block *b, const metallm_vectors *x,
-                     metallm_error *err)
+/* Projections and estimates of a block by one router. */
+static int estimate_block(const metallm_router *r, const struct block *b, const metallm_vectors *x,
+                          float *z, float *lengths, metallm_estimate *out, metallm_error *err)
 {
-    const metallm_router *r = rows->router;
     metallm_vectors part = *x;
     part.values += b->first * metallm_layout_dim(&x->layout);
     part.rows = b->count;
-    int rc = metallm__router_project(r, &part, rows->z, rows->lengths, err);
+    int rc = metallm__router_project(r, &part, z, lengths, err);
+    return rc == METALLM_OK ? metallm__router_estimate_z(r, z, lengths, b->count, out, err) : rc;
+}
+
+/* What is known of row i of the block before the decision. */
+static void fill_known(struct metallm__rows *rows, size_t i)
+{
+    const metallm_router *r = rows->router;
+    if (rows->is_cheap_first && is_safe(rows, rows->coarse + i * r->models)) {
+        fill_coarse_vector(rows, rows->coarse_z + i * r->coarse->projection.dim);
+        fill_priors(rows, rows->coarse + i * r->models);
+        return;
+    }
+    rows->fine++;
+    fill_vector(rows, rows->z + i * r->projection.dim);
+    fill_priors(rows, rows->estimates + i * r->models);
+}
+
+static int add_block(struct metallm__rows *rows, const struct block *b, const metallm_vectors *x,
+                     const metallm_vectors *cheap, metallm_error *err)
+{
+    const metallm_router *r = rows->router;
+    int rc = METALLM_OK;
+    if (rows->is_cheap_first)
+        rc = estimate_block(r->coarse, b, cheap, rows->coarse_z, rows->lengths, rows->coarse, err);
     if (rc == METALLM_OK)
-        rc = metallm__router_estimate_z(r, rows->z, rows->lengths, b->count, rows->estimates, err);
+        rc = estimate_block(r, b, x, rows->z, rows->lengths, rows->estimates, err);
     for (size_t i = 0; i < b->count && rc == METALLM_OK; i++) {
         if (!fill_outcomes(rows, b->outcomes, b->first + i, b->column)) {
             rows->skipped++;
             continue;
         }
-        fill_vector(rows, rows->z + i * r->projection.dim);
-        fill_priors(rows, rows->estimates + i * r->models);
+        fill_known(rows, i);
         for (uint32_t m = 0; m < rows->models; m++)
             rows->cost_sum[m] +=
                 (double)
@@ -138,11 +214,12 @@ static int add_block(struct metallm__rows *rows, const struct block *b, const me
 }
 
 int metallm__rows_add(struct metallm__rows *rows, const metallm_outcomes *o,
-                      const metallm_vectors *x, metallm_error *err)
+                      const metallm_vectors *x, const metallm_vectors *cheap, metallm_error *err)
 {
     const size_t n = metallm_outcomes_query_count(o);
     uint32_t column[METALLM_MODELS_MAX];
     METALLM_REQUIRE(x->rows == n);
+    METALLM_REQUIRE(!rows->is_cheap_first || (cheap != NULL && cheap->rows == n));
     for (uint32_t m = 0; m < rows->models; m++) {
         column[m] = metallm_outcomes_find_model(o, rows->router->name[rows->model[m]]);
         if (column[m] == UINT32_MAX) { /* no query of this table will do */
@@ -152,7 +229,7 @@ int metallm__rows_add(struct metallm__rows *rows, const metallm_outcomes *o,
     }
     for (size_t first = 0; first < n; first += BLOCK) {
         const struct block b = {o, column, first, n - first < BLOCK ? n - first : BLOCK};
-        int rc = add_block(rows, &b, x, err);
+        int rc = add_block(rows, &b, x, cheap, err);
         if (rc != METALLM_OK)
             return rc;
     }

@@ -14,10 +14,19 @@ struct metallm__rows;
 METALLM_MUSTCHECK int metallm__rows_new(struct metallm__rows **out, const metallm_router *r,
                                         uint32_t axes, const uint8_t *models, metallm_error *err);
 void metallm__rows_free(struct metallm__rows *rows);
+/* A router with a coarse one inside decides cheap first, at this dial; NaN: the dial will move, and
+ * a coarse decision must be safe at every one. Rows whose coarse decision stands have its
+ * estimates, and in place of the fine encoder's part of z zeros: nothing is known there. */
+void metallm__rows_cheap_first(struct metallm__rows *rows, double dial);
+bool metallm__rows_is_cheap_first(const struct metallm__rows *rows);
+/* Share of the rows that needed the fine encoder; 1 without metallm__rows_cheap_first. */
+double metallm__rows_fine_share(const struct metallm__rows *rows);
 /* Adds the queries whose score is known for every model that takes part; the others are counted. A
- * cost that is not known where others are makes a query skipped as well. x: a row a query. */
+ * cost that is not known where others are makes a query skipped as well. x: a row a query; cheap:
+ * the coarse router's, NULL without metallm__rows_cheap_first. */
 METALLM_MUSTCHECK int metallm__rows_add(struct metallm__rows *rows, const metallm_outcomes *o,
-                                        const metallm_vectors *x, metallm_error *err);
+                                        const metallm_vectors *x, const metallm_vectors *cheap,
+                                        metallm_error *err);
 /* *in borrows from rows. METALLM_EMISMATCH: no query has outcomes for all models. */
 METALLM_MUSTCHECK int metallm__rows_close(struct metallm__rows *rows,
                                           struct metallm__replay_input *in, metallm_error *err);

@@ -40,7 +40,7 @@ double metallm__tier_lead(const struct metallm__deciding *d, const metallm_estim
     return d->constraints.target > 0 ? fmin(lead_to_target(d, coarse, scores), INFINITY) : lead;
 }
 
-/* A row at a dial: what the coarse choice loses against the fine one. */
+/* A row at a dial: what the coarse choice loses against the fine one, by the fine estimates. */
 struct pair {
     double lead, lost;
 };
@@ -49,15 +49,6 @@ static int by_falling_lead(const void *a, const void *b)
 {
     const struct pair *x = a, *y = b;
     return x->lead > y->lead ? -1 : x->lead < y->lead;
-}
-
-/* The reward that choosing m earned. NaN: not known. */
-static double earned(const struct metallm__tier_rows *rows, size_t i, uint32_t m, double dial)
-{
-    double reward = (double)rows->score[i * rows->models + m];
-    if (dial > 0 && rows->scale > 0)
-        reward -= dial * (double)rows->cost_usd[i * rows->models + m] / rows->scale;
-    return reward;
 }
 
 static size_t fill(const struct metallm__tier_rows *rows, struct pair *pairs)
@@ -69,13 +60,14 @@ static size_t fill(const struct metallm__tier_rows *rows, struct pair *pairs)
             .constraints = {.dial = metallm__tier_dials[k]}, rows->models, rows->scale};
         for (size_t i = 0; i < rows->n; i++) {
             enum metallm_reason reason;
+            float scores[METALLM_MODELS_MAX];
             const metallm_estimate *coarse = rows->coarse + i * rows->models;
+            const metallm_estimate *fine = rows->fine + i * rows->models;
             uint32_t a = metallm__decide_greedy(&d, coarse, &reason);
-            uint32_t b = metallm__decide_greedy(&d, rows->fine + i * rows->models, &reason);
-            double dial = (double)d.constraints.dial;
-            double lost = earned(rows, i, b, dial) - earned(rows, i, a, dial);
-            if (!isnan(lost))
-                pairs[count++] = (struct pair){metallm__tier_lead(&d, coarse), lost};
+            uint32_t b = metallm__decide_greedy(&d, fine, &reason);
+            metallm__decide_scores(&d, fine, scores);
+            pairs[count++] = (struct pair){metallm__tier_lead(&d, coarse),
+                                           (double)scores[b] - (double)scores[a]};
         }
     }
     return count;

@@ -8,22 +8,9 @@
 #include "router/router_state.h"
 #include "router/tier.h"
 
-/* What came of every model in every row. */
-static void take_outcomes(const metallm_outcomes *o, size_t n, uint32_t models, float *score,
-                          float *cost_usd)
-{
-    for (size_t i = 0; i < n; i++)
-        for (uint32_t m = 0; m < models; m++) {
-            metallm_outcome seen = metallm_outcomes_get(o, i, m);
-            score[i * models + m] = seen.score;
-            cost_usd[i * models + m] = seen.cost_usd;
-        }
-}
-
 struct tiers {
     metallm_router *coarse, *fine;
     metallm_estimate *held_out[2]; /* coarse, fine: n x models */
-    float *score, *cost_usd;
 };
 
 static void tiers_fini(struct tiers *t)
@@ -32,22 +19,16 @@ static void tiers_fini(struct tiers *t)
     metallm_router_free(t->fine);
     metallm__free(t->held_out[0]);
     metallm__free(t->held_out[1]);
-    metallm__free(t->score);
-    metallm__free(t->cost_usd);
 }
 
 static int choose_margin(struct tiers *t, const metallm_outcomes *outcomes, double loss_max,
                          metallm_tier_report *out, metallm_error *err)
 {
     size_t n = metallm_outcomes_query_count(outcomes);
-    uint32_t models = t->fine->models;
-    take_outcomes(outcomes, n, models, t->score, t->cost_usd);
     const struct metallm__tier_rows rows = {.coarse = t->held_out[0],
                                             .fine = t->held_out[1],
-                                            .score = t->score,
-                                            .cost_usd = t->cost_usd,
                                             .n = n,
-                                            .models = models,
+                                            .models = t->fine->models,
                                             .scale = t->fine->scale};
     struct metallm__tier_choice choice;
     int rc = metallm__tier_choose(&rows, isnan(loss_max) ? METALLM__TIER_LOSS_MAX : loss_max,
@@ -68,12 +49,10 @@ int metallm_router_train_tiered(metallm_router **out, const metallm_outcomes *ou
     size_t cells =
         metallm_outcomes_query_count(outcomes) * (size_t)metallm_outcomes_model_count(outcomes);
     struct tiers t = {.held_out = {metallm__alloc(cells, sizeof(metallm_estimate)),
-                                   metallm__alloc(cells, sizeof(metallm_estimate))},
-                      .score = metallm__alloc(cells, sizeof(float)),
-                      .cost_usd = metallm__alloc(cells, sizeof(float))};
+                                   metallm__alloc(cells, sizeof(metallm_estimate))}};
     metallm_tier_report chosen;
     int rc = METALLM_OK;
-    if (t.held_out[0] == NULL || t.held_out[1] == NULL || t.score == NULL || t.cost_usd == NULL)
+    if (t.held_out[0] == NULL || t.held_out[1] == NULL)
         rc = metallm__error_nomem(err, "the training rows");
     if (rc == METALLM_OK)
         rc = metallm__router_train(&t.coarse, outcomes, coarse, opts, NULL, t.held_out[0], err);
@@ -82,8 +61,6 @@ int metallm_router_train_tiered(metallm_router **out, const metallm_outcomes *ou
     if (rc == METALLM_OK)
         rc = choose_margin(&t, outcomes, loss_max, &chosen, err);
     if (rc == METALLM_OK) {
-        metallm__library_free(t.coarse->tasks); /* new tasks are judged by the fine vectors */
-        t.coarse->tasks = NULL;
         t.fine->margin = chosen.margin;
         t.fine->coarse = t.coarse;
         if (tiers != NULL)

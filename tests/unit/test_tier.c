@@ -37,11 +37,9 @@ static const metallm_estimate coarse[10] = {
 static const metallm_estimate fine[10] = {
     {.quality = .9f}, {.quality = .5f}, {.quality = .8f}, {.quality = .5f}, {.quality = .4f},
     {.quality = .6f}, {.quality = .1f}, {.quality = .4f}, {.quality = .5f}, {.quality = .4f}};
-static const float score[10] = {1, 0, 1, 0, 0, 1, 1, 0, 1, 1}; /* fine wins row 2, loses row 3 */
-
 static struct metallm__tier_choice choose(double loss_max)
 {
-    const struct metallm__tier_rows rows = {coarse, fine, score, NULL, 5, 2, NAN};
+    const struct metallm__tier_rows rows = {coarse, fine, 5, 2, NAN};
     struct metallm__tier_choice out;
     assert_int_equal(metallm__tier_choose(&rows, loss_max, &out, NULL), METALLM_OK);
     return out;
@@ -50,14 +48,18 @@ static struct metallm__tier_choice choose(double loss_max)
 static void the_margin_is_the_smallest_that_keeps_the_loss(void **state)
 {
     (void)state;
-    struct metallm__tier_choice c = choose(.1); /* row 2 costs 1 / 5 */
+    struct metallm__tier_choice c = choose(.03); /* row 2 costs .2 / 5, row 3 .3 / 5 */
     assert_true(fabs(c.margin - .3) < 1e-6);
     assert_true(fabs(c.share - .6) < 1e-9);
     assert_true(c.lost == 0);
-    c = choose(.2); /* row 2 may be lost; row 3 wins it back */
+    c = choose(.05);
+    assert_true(fabs(c.margin - .2) < 1e-6);
+    assert_true(fabs(c.share - .4) < 1e-9);
+    assert_true(fabs(c.lost - .04) < 1e-6);
+    c = choose(.101);
     assert_true(c.margin == 0);
     assert_true(c.share == 0);
-    assert_true(fabs(c.lost) < 1e-9);
+    assert_true(fabs(c.lost - .1) < 1e-6);
 }
 
 static void equal_leads_stand_or_fall_together(void **state)
@@ -67,22 +69,20 @@ static void equal_leads_stand_or_fall_together(void **state)
         {.quality = .6f}, {.quality = .5f}, {.quality = .6f}, {.quality = .5f}};
     const metallm_estimate other[4] = {
         {.quality = .6f}, {.quality = .5f}, {.quality = .5f}, {.quality = .6f}};
-    const float scores[4] = {1, 0, 0, 1};
-    const struct metallm__tier_rows rows = {same, other, scores, NULL, 2, 2, NAN};
+    const struct metallm__tier_rows rows = {same, other, 2, 2, NAN};
     struct metallm__tier_choice c;
-    assert_int_equal(metallm__tier_choose(&rows, .1, &c, NULL), METALLM_OK);
+    assert_int_equal(metallm__tier_choose(&rows, .01, &c, NULL), METALLM_OK);
     assert_true(isinf(c.margin));
     assert_true(c.share == 1 && c.lost == 0);
 }
 
-static void unknown_scores_do_not_count(void **state)
+static void tiers_that_agree_lose_nothing(void **state)
 {
     (void)state;
-    const float unknown[10] = {NAN, NAN, 1, 0, 0, 1, NAN, 0, 1, 1};
-    const struct metallm__tier_rows rows = {coarse, coarse, unknown, NULL, 5, 2, NAN};
+    const struct metallm__tier_rows rows = {coarse, coarse, 5, 2, NAN};
     struct metallm__tier_choice c;
     assert_int_equal(metallm__tier_choose(&rows, 0, &c, NULL), METALLM_OK);
-    assert_true(c.margin == 0 && c.share == 0);
+    assert_true(c.margin == 0 && c.share == 0 && c.lost == 0);
 }
 
 static void costs_enter_as_in_the_reward(void **state)
@@ -91,8 +91,7 @@ static void costs_enter_as_in_the_reward(void **state)
     /* The coarse tier thinks the dear model worth it, the fine one does not; it is not. */
     const metallm_estimate far[2] = {estimate(1, 1), estimate(.2f, 0)};
     const metallm_estimate near[2] = {estimate(.5f, 1), estimate(.5f, 0)};
-    const float scores[2] = {1, 1}, costs[2] = {1, 0};
-    const struct metallm__tier_rows rows = {far, near, scores, costs, 1, 2, 1};
+    const struct metallm__tier_rows rows = {far, near, 1, 2, 1};
     struct metallm__tier_choice c;
     assert_int_equal(metallm__tier_choose(&rows, 10, &c, NULL), METALLM_OK);
     double lost = 0; /* the dial, up to where the coarse tier too takes the cheap one: .8 */
@@ -104,7 +103,7 @@ static void costs_enter_as_in_the_reward(void **state)
 
 static int choose_once(void *payload)
 {
-    const struct metallm__tier_rows rows = {coarse, fine, score, NULL, 5, 2, NAN};
+    const struct metallm__tier_rows rows = {coarse, fine, 5, 2, NAN};
     return metallm__tier_choose(&rows, .1, payload, NULL);
 }
 
@@ -121,7 +120,7 @@ int main(void)
         cmocka_unit_test(the_lead_is_what_would_overturn_the_choice),
         cmocka_unit_test(the_margin_is_the_smallest_that_keeps_the_loss),
         cmocka_unit_test(equal_leads_stand_or_fall_together),
-        cmocka_unit_test(unknown_scores_do_not_count),
+        cmocka_unit_test(tiers_that_agree_lose_nothing),
         cmocka_unit_test(costs_enter_as_in_the_reward),
         cmocka_unit_test(a_failing_allocation_is_reported),
     };
