@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * verb_select.c - `metallm select`: the model for a new task, and how well such choices would have
- * done on the tasks that are known. */
+ * verb_select.c - `metallm select`: the model for a new task. The known tasks, each left out in
+ * turn: select_tasks.c. */
 #include <math.h>
 #include <string.h>
 
@@ -9,16 +9,8 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "cli/prompts.h"
-#include "cli/trials.h"
+#include "cli/select.h"
 #include "router/router_state.h"
-#include "router/task_select.h"
-
-struct select_options {
-    struct cli_inputs_options inputs;
-    uint64_t labels, seed, clusters, neighbours, nearest, library;
-    double dial, label_share, width, sure;
-    bool leaves_out, is_json;
-};
 
 static const struct cli_option select_table[] = {
     {.name = "labels",
@@ -108,61 +100,6 @@ static const struct cli_option select_table[] = {
     {0},
 };
 
-/* --- printing, in two forms at once --- */
-
-struct json {
-    yyjson_mut_doc *doc;
-    bool failed;
-};
-
-static yyjson_mut_val *json_object(struct json *j)
-{
-    return yyjson_mut_obj(j->doc);
-}
-
-static void json_add(struct json *j, yyjson_mut_val *object, const char *key, yyjson_mut_val *v)
-{
-    j->failed |= !yyjson_mut_obj_add(object, yyjson_mut_str(j->doc, key), v);
-}
-
-static void json_real(struct json *j, yyjson_mut_val *object, const char *key, double v)
-{
-    json_add(j, object, key, isfinite(v) ? yyjson_mut_real(j->doc, v) : yyjson_mut_null(j->doc));
-}
-
-static void json_uint(struct json *j, yyjson_mut_val *object, const char *key, uint64_t v)
-{
-    json_add(j, object, key, yyjson_mut_uint(j->doc, v));
-}
-
-static void json_text(struct json *j, yyjson_mut_val *object, const char *key, const char *v)
-{
-    json_add(j, object, key, v != NULL ? yyjson_mut_str(j->doc, v) : yyjson_mut_null(j->doc));
-}
-
-static int json_print(struct json *j, yyjson_mut_val *root, FILE *out, metallm_error *err)
-{
-    char *text = NULL;
-    yyjson_mut_doc_set_root(j->doc, root);
-    if (!j->failed)
-        text = yyjson_mut_write_opts(j->doc, YYJSON_WRITE_NOFLAG, &metallm__json_alc, NULL, NULL);
-    if (text == NULL)
-        return metallm__error_nomem(err, "the result as JSON");
-    fprintf(out, "%s\n", text);
-    metallm__free(text);
-    return METALLM_OK;
-}
-
-static void number(FILE *out, int width, double v)
-{
-    if (isfinite(v))
-        fprintf(out, " %*.4f", width, v);
-    else
-        fprintf(out, " %*s", width, "-");
-}
-
-/* --- a new task --- */
-
 struct selecting {
     const struct cli_io *io;
     const struct select_options *o;
@@ -177,15 +114,6 @@ struct selecting {
     const metallm_router *judge; /* router, or the coarse one inside it */
     double lead;                 /* of the coarse one's choice over the next */
 };
-
-static void set_penalty(double *penalty, const double *cost, uint32_t models, double dial)
-{
-    double highest = 0;
-    for (uint32_t m = 0; m < models; m++)
-        highest = cost[m] > highest ? cost[m] : highest; /* false for NaN */
-    for (uint32_t m = 0; m < models; m++)
-        penalty[m] = highest > 0 ? dial * (isnan(cost[m]) ? 1 : cost[m] / highest) : 0;
-}
 
 struct order {
     uint64_t key;
@@ -245,14 +173,6 @@ static int take_labels(struct selecting *s, metallm_error *err)
     return METALLM_OK;
 }
 
-static struct metallm__task_settings settings(const struct select_options *o)
-{
-    return (struct metallm__task_settings){.k = {(uint32_t)o->neighbours},
-                                           .nearest = (uint32_t)o->nearest,
-                                           .width = o->width,
-                                           .sure = o->sure};
-}
-
 static int mean_estimates(struct selecting *s, const metallm_router *judge, metallm_error *err)
 {
     size_t n = s->features.vectors.rows;
@@ -285,7 +205,7 @@ static int judge_by(struct selecting *s, const metallm_router *judge,
     if (lib == NULL || lib->dim != s->features.vectors.layout.head)
         return metallm__error_set(err, METALLM_ENOTFOUND,
                                   "the router holds no samples of known tasks: train it again");
-    lib->how = settings(s->o);
+    lib->how = cli_select_settings(s->o);
     rc = mean_estimates(s, judge, err);
     if (rc != METALLM_OK)
         return rc;
@@ -321,7 +241,7 @@ static int choose(struct selecting *s, metallm_error *err)
     int rc = METALLM_OK;
     for (uint32_t m = 0; m < models; m++)
         cost[m] = metallm_router_mean_cost(s->router, m);
-    set_penalty(s->penalty, cost, models, s->o->dial);
+    cli_select_penalty(s->penalty, cost, models, s->o->dial);
     s->lead = -INFINITY;
     if (coarse != NULL) {
         inputs = cli_inputs_of_tier(&s->o->inputs, true);
@@ -342,46 +262,46 @@ static const char *model_name(const struct selecting *s, uint32_t model)
 static int print_selection_json(const struct selecting *s, metallm_error *err)
 {
     const struct metallm__selection *r = &s->result;
-    struct json j = {yyjson_mut_doc_new(&metallm__json_alc), false};
-    yyjson_mut_val *root = json_object(&j), *scores = yyjson_mut_arr(j.doc);
+    struct cli_json j = {yyjson_mut_doc_new(&metallm__json_alc), false};
+    yyjson_mut_val *root = cli_json_object(&j), *scores = yyjson_mut_arr(j.doc);
     yyjson_mut_val *rules = yyjson_mut_arr(j.doc);
     for (uint32_t m = 0; m < metallm_router_model_count(s->router); m++) {
-        yyjson_mut_val *item = json_object(&j);
-        json_text(&j, item, "model", model_name(s, m));
-        json_real(&j, item, "s1", r->s1[m]);
-        json_real(&j, item, "s2", r->s2[m]);
-        json_real(&j, item, "s3", r->s3[m]);
-        json_real(&j, item, "bma", r->mean[m]);
-        json_real(&j, item, "estimate", s->estimate[m]);
-        json_real(&j, item, "score", r->score[m]);
-        json_real(&j, item, "p_best", r->p_best[m]);
+        yyjson_mut_val *item = cli_json_object(&j);
+        cli_json_text(&j, item, "model", model_name(s, m));
+        cli_json_real(&j, item, "s1", r->s1[m]);
+        cli_json_real(&j, item, "s2", r->s2[m]);
+        cli_json_real(&j, item, "s3", r->s3[m]);
+        cli_json_real(&j, item, "bma", r->mean[m]);
+        cli_json_real(&j, item, "estimate", s->estimate[m]);
+        cli_json_real(&j, item, "score", r->score[m]);
+        cli_json_real(&j, item, "p_best", r->p_best[m]);
         j.failed |= !yyjson_mut_arr_append(scores, item);
     }
     for (uint32_t k = 0; k < METALLM__RULES_OFFERED; k++) {
-        yyjson_mut_val *item = json_object(&j);
-        json_text(&j, item, "rule", metallm__task_rule_name((enum metallm__task_rule)k));
-        json_real(&j, item, "quality", r->loto.quality[k]);
-        json_real(&j, item, "gain", r->loto.gain[k]);
-        json_real(&j, item, "gain_error", r->loto.gain_error[k]);
+        yyjson_mut_val *item = cli_json_object(&j);
+        cli_json_text(&j, item, "rule", metallm__task_rule_name((enum metallm__task_rule)k));
+        cli_json_real(&j, item, "quality", r->loto.quality[k]);
+        cli_json_real(&j, item, "gain", r->loto.gain[k]);
+        cli_json_real(&j, item, "gain_error", r->loto.gain_error[k]);
         j.failed |= !yyjson_mut_arr_append(rules, item);
     }
-    json_add(&j, root, "scores", scores);
-    json_text(&j, root, "choice", model_name(s, r->choice));
-    json_text(&j, root, "bma", model_name(s, r->bma));
-    json_text(&j, root, "paper_choice", model_name(s, r->paper_choice));
-    json_real(&j, root, "distance", r->distance);
-    json_text(&j, root, "rule", metallm__task_rule_name(r->loto.best));
-    json_add(&j, root, "rules", rules);
-    json_uint(&j, root, "n", s->features.vectors.rows);
-    json_uint(&j, root, "labels", r->labels);
-    json_uint(&j, root, "known_tasks", s->judge->tasks->tasks);
-    json_text(&j, root, "encoder", metallm_router_encoder(s->judge));
+    cli_json_add(&j, root, "scores", scores);
+    cli_json_text(&j, root, "choice", model_name(s, r->choice));
+    cli_json_text(&j, root, "bma", model_name(s, r->bma));
+    cli_json_text(&j, root, "paper_choice", model_name(s, r->paper_choice));
+    cli_json_real(&j, root, "distance", r->distance);
+    cli_json_text(&j, root, "rule", metallm__task_rule_name(r->loto.best));
+    cli_json_add(&j, root, "rules", rules);
+    cli_json_uint(&j, root, "n", s->features.vectors.rows);
+    cli_json_uint(&j, root, "labels", r->labels);
+    cli_json_uint(&j, root, "known_tasks", s->judge->tasks->tasks);
+    cli_json_text(&j, root, "encoder", metallm_router_encoder(s->judge));
     if (s->router->coarse != NULL) {
-        json_real(&j, root, "tier_lead", s->lead);
-        json_real(&j, root, "tier_margin", s->router->margin);
-        json_real(&j, root, "fine_share", s->judge == s->router ? 1 : 0);
+        cli_json_real(&j, root, "tier_lead", s->lead);
+        cli_json_real(&j, root, "tier_margin", s->router->margin);
+        cli_json_real(&j, root, "fine_share", s->judge == s->router ? 1 : 0);
     }
-    int rc = json_print(&j, root, s->io->out, err);
+    int rc = cli_json_print(&j, root, s->io->out, err);
     yyjson_mut_doc_free(j.doc);
     return rc;
 }
@@ -401,7 +321,7 @@ static void print_selection(const struct selecting *s)
         const double columns[] = {r->s1[m],       r->s2[m],    r->s3[m],    r->mean[m],
                                   s->estimate[m], r->score[m], r->p_best[m]};
         for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
-            number(out, 7, columns[c]);
+            cli_select_number(out, 7, columns[c]);
         fprintf(out, "\n");
     }
     fprintf(out, "\nchoice: %s, by rule '%s'", model_name(s, r->choice),
@@ -443,174 +363,12 @@ static int select_model(const struct cli_io *io, const struct select_options *o,
     return rc;
 }
 
-/* --- known tasks, each left out in turn --- */
-
-struct leaving {
-    const struct cli_io *io;
-    const struct select_options *o;
-    metallm_outcomes *outcomes;
-    struct metallm__library *lib;
-    double penalty[METALLM_MODELS_MAX];
-    struct cli_trials trials;
-    struct metallm__experiment result;
-};
-
-/* The models that trials name by their index, and the trials. */
-static void add_trials(struct json *j, yyjson_mut_val *root, struct leaving *l)
-{
-    yyjson_mut_val *models = yyjson_mut_arr(j->doc), *penalty = yyjson_mut_arr(j->doc);
-    for (uint32_t m = 0; m < l->lib->models; m++) {
-        const char *name = metallm_outcomes_model_name(l->outcomes, m);
-        j->failed |= !yyjson_mut_arr_append(models, yyjson_mut_str(j->doc, name));
-        j->failed |= !yyjson_mut_arr_append(penalty, yyjson_mut_real(j->doc, l->penalty[m]));
-    }
-    json_add(j, root, "models", models);
-    json_add(j, root, "penalty", penalty);
-    json_add(j, root, "trials", yyjson_mut_raw(j->doc, cli_trials_end(&l->trials)));
-}
-
-static int print_experiment_json(struct leaving *l, metallm_error *err)
-{
-    const struct metallm__experiment *e = &l->result;
-    struct json j = {yyjson_mut_doc_new(&metallm__json_alc), false};
-    yyjson_mut_val *root = json_object(&j), *rules = yyjson_mut_arr(j.doc);
-    yyjson_mut_val *used = json_object(&j), *times = json_object(&j);
-    for (uint32_t k = 0; k < METALLM__RULES; k++) {
-        yyjson_mut_val *item = json_object(&j);
-        json_text(&j, item, "rule", metallm__task_rule_name((enum metallm__task_rule)k));
-        json_real(&j, item, "quality", e->quality[k]);
-        json_real(&j, item, "gain_error", e->quality_error[k]);
-        json_real(&j, item, "correlation", e->correlation[k]);
-        json_real(&j, item, "p_error", e->p_error[k]);
-        if (l->o->labels > 0)
-            json_real(&j, item, "moved", e->moved[k]);
-        j.failed |= !yyjson_mut_arr_append(rules, item);
-        if (k < METALLM__RULES_OFFERED)
-            json_uint(&j, times, metallm__task_rule_name((enum metallm__task_rule)k),
-                      e->times_used[k]);
-    }
-    json_uint(&j, root, "n", l->lib->rows);
-    json_uint(&j, root, "tasks", e->judged);
-    json_add(&j, root, "rules", rules);
-    json_real(&j, used, "quality", e->used);
-    json_real(&j, used, "gain_error", e->used_error);
-    json_add(&j, used, "times", times);
-    json_add(&j, root, "used", used);
-    json_real(&j, root, "best_possible", e->possible);
-    json_uint(&j, root, "labels", l->o->labels);
-    json_real(&j, root, "labelled", e->labelled);
-    json_real(&j, root, "labelled_bma", e->labelled_bma);
-    add_trials(&j, root, l);
-    int rc = metallm__buf_check(&l->trials.text, err);
-    if (rc == METALLM_OK)
-        rc = json_print(&j, root, l->io->out, err);
-    yyjson_mut_doc_free(j.doc);
-    return rc;
-}
-
-static void print_experiment(const struct leaving *l)
-{
-    const struct metallm__library *lib = l->lib;
-    const struct metallm__experiment *e = &l->result;
-    FILE *out = l->io->out;
-    fprintf(out, "%zu samples of %u tasks, each task left out in turn\n\n", lib->rows, e->judged);
-    fprintf(out, "%-22s quality  to BMA  (error)%s  |p - accuracy|\n", "rule",
-            lib->models == 2 ? "       r" : "");
-    for (uint32_t k = 0; k < METALLM__RULES; k++) {
-        fprintf(out, "%-22s", metallm__task_rule_name((enum metallm__task_rule)k));
-        number(out, 7, e->quality[k]);
-        fprintf(out, " %+.4f", e->quality[k] - e->quality[METALLM__RULE_BMA]);
-        fprintf(out, " (%.4f)", e->quality_error[k]);
-        if (lib->models == 2)
-            number(out, 7, e->correlation[k]);
-        if (!isnan(e->p_error[k]))
-            number(out, 11, e->p_error[k]);
-        fprintf(out, "\n");
-    }
-    fprintf(out, "%-22s", "used");
-    number(out, 7, e->used);
-    fprintf(out, " %+.4f (%.4f)  ", e->used - e->quality[METALLM__RULE_BMA], e->used_error);
-    for (uint32_t k = 0; k < METALLM__RULES_OFFERED; k++)
-        if (e->times_used[k] > 0)
-            fprintf(out, " %s x %u", metallm__task_rule_name((enum metallm__task_rule)k),
-                    e->times_used[k]);
-    fprintf(out, "\n%-22s", "best possible");
-    number(out, 7, e->possible);
-    fprintf(out, "\n");
-    if (l->o->labels > 0 && !isnan(e->labelled))
-        fprintf(
-            out,
-            "%llu labels beside s1-k20: %.4f on the rest of each task (BMA %.4f); among the known "
-            "samples, the paper's way: s1-k5 %.4f, s3 %.4f\n",
-            (unsigned long long)l->o->labels, e->labelled, e->labelled_bma,
-            e->moved[METALLM__RULE_S1_PAPER], e->moved[METALLM__RULE_S3]);
-}
-
-static void mean_costs(const metallm_outcomes *o, double *cost)
-{
-    for (uint32_t m = 0; m < metallm_outcomes_model_count(o); m++) {
-        double sum = 0, known = 0;
-        for (size_t i = 0; i < metallm_outcomes_query_count(o); i++) {
-            float c = metallm_outcomes_get(o, i, m).cost_usd;
-            if (!isnan(c)) {
-                sum += (double)c;
-                known++;
-            }
-        }
-        cost[m] = known > 0 ? sum / known : NAN;
-    }
-}
-
-static int experiment(struct leaving *l, metallm_error *err)
-{
-    double cost[METALLM_MODELS_MAX];
-    mean_costs(l->outcomes, cost);
-    set_penalty(l->penalty, cost, l->lib->models, l->o->dial);
-    l->lib->how = settings(l->o);
-    struct metallm__experiment_request q = {.lib = l->lib,
-                                            .penalty = l->penalty,
-                                            .labels = l->o->labels,
-                                            .label_share = l->o->label_share,
-                                            .seed = l->o->seed,
-                                            .progress = &l->io->progress,
-                                            .tried = l->o->is_json ? cli_trials_add : NULL,
-                                            .payload = &l->trials};
-    return metallm__task_experiment(&q, &l->result, err);
-}
-
-static int leave_out(const struct cli_io *io, const struct select_options *o,
-                     const char *const *operands, size_t count, metallm_error *err)
-{
-    struct leaving l = {.io = io, .o = o};
-    struct cli_features features = {0};
-    cli_trials_init(&l.trials);
-    int rc = cli_inputs_load(io, &o->inputs, operands, count, &l.outcomes, err);
-    if (rc == METALLM_OK)
-        rc = cli_inputs_features(io, &o->inputs, NULL, l.outcomes, &features, err);
-    if (rc == METALLM_OK)
-        rc =
-            metallm__library_build(&l.lib, l.outcomes, &features.vectors, o->library, o->seed, err);
-    if (rc == METALLM_OK && o->clusters > 0)
-        rc = metallm__library_cluster(l.lib, (uint32_t)o->clusters, o->seed, err);
-    if (rc == METALLM_OK)
-        rc = experiment(&l, err);
-    if (rc == METALLM_OK && o->is_json)
-        rc = print_experiment_json(&l, err);
-    else if (rc == METALLM_OK)
-        print_experiment(&l);
-    cli_trials_fini(&l.trials);
-    metallm__library_free(l.lib);
-    cli_features_fini(&features);
-    metallm_outcomes_free(l.outcomes);
-    return rc;
-}
-
 static int run(const struct cli_io *io, const void *options, const char *const *operands,
                size_t count, metallm_error *err)
 {
     const struct select_options *o = options;
     if (o->leaves_out)
-        return leave_out(io, o, operands, count, err);
+        return cli_select_leave_out(io, o, operands, count, err);
     if (o->clusters > 0)
         return metallm__error_set(err, CLI_EUSAGE, "--clusters needs --leave-one-task-out");
     if (count == 0)
