@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/near.h"
 
 #define OPTION_COLUMN 27u
 
@@ -59,46 +60,14 @@ const struct cli_verb *cli_find_verb(const char *name)
     return strcmp(name, cli_verb_help.name) == 0 ? &cli_verb_help : NULL;
 }
 
-#define NAME_MAX_BYTES 24u
-
-/* Levenshtein's distance; names longer than NAME_MAX_BYTES are far from everything. */
-static unsigned distance(const char *a, const char *b)
-{
-    size_t la = strlen(a), lb = strlen(b);
-    if (la > NAME_MAX_BYTES || lb > NAME_MAX_BYTES)
-        return NAME_MAX_BYTES;
-    unsigned row[NAME_MAX_BYTES + 1];
-    for (unsigned j = 0; j <= lb; j++)
-        row[j] = j;
-    for (unsigned i = 1; i <= la; i++) {
-        unsigned diagonal = row[0];
-        row[0] = i;
-        for (unsigned j = 1; j <= lb; j++) {
-            unsigned cost = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            if (row[j] + 1 < cost)
-                cost = row[j] + 1;
-            if (row[j - 1] + 1 < cost)
-                cost = row[j - 1] + 1;
-            row[j] = cost;
-        }
-    }
-    return row[lb];
-}
-
 int cli_unknown_verb(const char *name, metallm_error *err)
 {
-    const char *best = NULL;
-    unsigned nearest = 3;
-    for (size_t i = 0; cli_verbs[i] != NULL; i++) {
-        unsigned d = distance(name, cli_verbs[i]->name);
-        if (d < nearest) {
-            nearest = d;
-            best = cli_verbs[i]->name;
-        }
-    }
-    if (best != NULL)
-        return metallm__error_set(err, CLI_EUSAGE, "no verb '%.60s': is '%s' meant?", name, best);
+    struct metallm__near near = {.wanted = name};
+    for (size_t i = 0; cli_verbs[i] != NULL; i++)
+        metallm__near_offer(&near, cli_verbs[i]->name);
+    if (near.best != NULL)
+        return metallm__error_set(err, CLI_EUSAGE, "no verb '%.60s': is '%s' meant?", name,
+                                  near.best);
     return metallm__error_set(err, CLI_EUSAGE, "no verb '%.60s' (see 'metallm help')", name);
 }
 

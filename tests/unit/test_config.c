@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * test_config.c - a good configuration arrives whole; every kind of mistake is refused with its
+ * line, key and value; what the admin API changed lies over the file. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gateway/config_table.h"
+#include "support/cmocka_all.h"
+#include "support/fail_alloc.h"
+#include "support/near.h"
+
+#define MODELS                                                                                     \
+    "models:\n"                                                                                    \
+    "  - name: big\n"                                                                              \
+    "    base_url: https://api.example.com/v1/\n"                                                  \
+    "    api_key: ${TEST_KEY}\n"                                                                   \
+    "    price: {input: 2.5, output: 10, cached_input: 1.25}\n"                                    \
+    "  - name: small\n"                                                                            \
+    "    base_url: http://127.0.0.1:11434/v1\n"
+
+static const struct metallm__config *parse(const char *text)
+{
+    const struct metallm__config *c = NULL;
+    metallm_error err = {0};
+    int rc = metallm__config_parse(&c, "t.yaml", text, strlen(text), NULL, &err);
+    if (rc != METALLM_OK)
+        fail_msg("%s", err.message);
+    return c;
+}
+
+static void refused(const char *text, const char *told)
+{
+    const struct metallm__config *c = NULL;
+    metallm_error err = {0};
+    int rc = metallm__config_parse(&c, "t.yaml", text, strlen(text), NULL, &err);
+    if (rc == METALLM_OK || strstr(err.message, told) == NULL) {
+        print_error("%s\ngave: %s\nnot:  %s\n", text, rc == METALLM_OK ? "accepted" : err.message,
+                    told);
+        fail();
+    }
+}
+
+static int with_environment(void **state)
+{
+    (void)state;
+    setenv("TEST_KEY", "sk-very-secret", 1);
+    unsetenv("TEST_NONE");
+    return 0;
+}
+
+static void the_smallest_useful_config_works(void **state)
+{
+    (void)state;
+    const struct metallm__config *c =
+        parse("listen: 127.0.0.1:8080            # a list is allowed\n"
+              "store: sqlite:metallm.db\n"
+              "encoder: auto\n"
+              "models:\n"
+              "  - name: big\n"
+              "    base_url: https://api.example.com/v1\n"
+              "    api_key: ${TEST_KEY}\n"
+              "    model: vendor-big-2026-05\n"
+              "    price: {input: 2.50, output: 10.00, cached_input: 1.25}\n"
+              "  - name: small\n"
+              "    base_url: http://127.0.0.1:11434/v1\n"
+              "    price: {input: 0.10, output: 0.20}\n"
+              "routers:\n"
+              "  - name: auto\n"
+              "    file: router.safetensors\n"
+              "    mode: hybrid\n"
+              "    dial: 0.2\n"
+              "    explore: {share: 0.02}\n");
+    assert_string_equal(c->listen.items[0], "127.0.0.1:8080");
+    assert_string_equal(c->encoder.name, "auto");
+    assert_int_equal(c->model_count, 2);
+    const struct metallm__config_model *big = &c->models[0];
+    assert_string_equal(big->deployments[0].base_url, "https://api.example.com/v1");
+    assert_string_equal(big->deployments[0].api_key, "sk-very-secret");
+    assert_string_equal(big->deployments[0].model, "vendor-big-2026-05");
+    assert_string_equal(big->deployments[0].name, "api.example.com:443");
+    assert_string_equal(c->models[1].deployments[0].model, "small");
+    assert_near(big->prices[0].cached_input, 1.25, 0);
+    assert_true(isnan(c->models[1].prices[0].cached_input));
+    assert_true((big->abilities & METALLM__ABLE_TOOLS) != 0);
+    assert_false((big->abilities & METALLM__ABLE_EMBEDDINGS) != 0);
+    assert_int_equal(c->routers[0].mode, METALLM__MODE_HYBRID);
+    assert_int_equal(c->routers[0].model_count, 2);
+    assert_near(c->routers[0].dial, 0.2, 0);
+    assert_true(isnan(c->routers[0].target) && isnan(c->routers[0].budget_usd));
+    assert_int_equal(metallm__config_model_find(c, "small", 5), 1);
+    assert_int_equal(metallm__config_model_find(c, "smal", 4), METALLM__CONFIG_NONE);
+    assert_int_equal(metallm__config_router_find(c, "auto", 4), 0);
+    assert_int_equal(metallm__config_line(c, "routers[0].dial"), 17);
+    assert_true(c->threads >= 1);
+    metallm__config_drop(c);
+}
+
+static void everything_can_be_said(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/test_config_XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, " from-file \nsecond\n", 19) == 19);
+    close(fd);
+    char text[4096];
+    snprintf(text, sizeof text,
+             "listen: ['127.0.0.1:1', '[::1]:2', 'localhost:3']\n"
+             "limits: {body_bytes: 2M, idle_ms: 30s, header_bytes: 8KiB}\n"
+             "encoder: {name: hash, timeout_ms: 5}\n"
+             "models:\n"
+             "- name: a\n"
+             "  headers: {x-team: search}\n"
+             "  api_key: file:%s\n"
+             "  deployments:\n"
+             "  - {base_url: 'http://[::1]:8000', weight: 3, headers: {x-tenant: '${TEST_KEY}'}}\n"
+             "  - {base_url: http://h, name: two, api_key: k2, model: m2, headers: {X-Team: own}}\n"
+             "  price:\n"
+             "  - {from: 2026-05-01, input: 1, output: 2}\n"
+             "  - {input: 3, output: 4}\n"
+             "  abilities: {tools: yes, context: 8000}\n"
+             "- {name: b, base_url: http://b/v1, like: a}\n"
+             "- {name: e, base_url: http://e/v1, abilities: {embeddings: true}}\n"
+             "routers:\n"
+             "- name: auto\n"
+             "  budget: {usd: 50, per: month}\n"
+             "  policy: 'linucb:alpha=0.5'\n"
+             "  graders: [{kind: regex, pattern: '^a|b$'}, {kind: judge, model: a, share: 0.1}]\n"
+             "- {name: fast, models: [b], target: '${TEST_NONE:-0.8}'}\n"
+             "aliases:\n"
+             "- {name: gpt-4o, to: auto, dial: 0.5, models: [b]}\n"
+             "- {name: old, to: a}\n",
+             path);
+    const struct metallm__config *c = parse(text);
+    unlink(path);
+    assert_int_equal(c->listen.count, 3);
+    assert_int_equal(c->limits.body_bytes, 2 << 20);
+    assert_int_equal(c->limits.idle_ms, 30000);
+    assert_string_equal(c->encoder.name, "hash");
+    const struct metallm__config_deployment *d = c->models[0].deployments;
+    assert_int_equal(c->models[0].deployment_count, 2);
+    assert_string_equal(d[0].api_key, "from-file");
+    assert_string_equal(d[0].name, "[::1]:8000");
+    assert_int_equal(d[0].headers.count, 2);
+    assert_string_equal(d[0].headers.items[1].value, "sk-very-secret");
+    assert_int_equal(d[1].headers.count, 1);
+    assert_string_equal(d[1].headers.items[0].value, "own");
+    assert_string_equal(d[1].api_key, "k2");
+    assert_string_equal(d[1].model, "m2");
+    assert_int_equal(c->models[0].prices[0].from, 0);
+    assert_int_equal(c->models[0].prices[1].from, 20260501);
+    assert_true((c->models[0].abilities & METALLM__ABLE_TOOLS) != 0);
+    assert_true((c->models[1].abilities & METALLM__ABLE_TOOLS) == 0);  /* silent beside one able */
+    assert_true((c->models[1].abilities & METALLM__ABLE_IMAGES) != 0); /* nobody states it */
+    assert_int_equal(c->models[2].abilities, METALLM__ABLE_EMBEDDINGS);
+    assert_int_equal(c->models[1].like, 0);
+    assert_int_equal(c->routers[0].model_count, 2); /* e serves no chat */
+    assert_int_equal(c->routers[0].budget_per, METALLM__PERIOD_MONTH);
+    assert_int_equal(c->routers[0].graders[1].model, 0);
+    assert_near(c->routers[1].target, 0.8, 0);
+    assert_int_equal(c->aliases[0].router, 0);
+    assert_int_equal(c->aliases[0].models[0], 1);
+    assert_int_equal(c->aliases[1].model, 0);
+    metallm__config_drop(c);
+}
+
+static const struct {
+    const char *text, *told;
+} wrong[] = {
+    {"", "t.yaml:1: the file is empty"},
+    {"- a\n", "t.yaml:1: wants 'key: value' lines"},
+    {"a: [\n", "not YAML"},
+    {"listen: 127.0.0.1:80\n", "t.yaml:1: models: is missing"},
+    {MODELS "limit: {}\n", "t.yaml:8: unknown key 'limit': is 'limits' meant?"},
+    {MODELS "wholly_unknown: 1\n", "unknown key 'wholly_unknown' (see 'metallm help config')"},
+    {MODELS "limits:\n  body_byte: 5\n", "t.yaml:9: unknown key 'limits.body_byte'"},
+    {MODELS "store: sqlite:a\nstore: sqlite:b\n", "t.yaml:9: store: stands twice, first in line 8"},
+    {MODELS "threads: many\n", "t.yaml:8: threads: not a whole number: 'many'"},
+    {MODELS "threads: 2.5\n", "threads: not a whole number: '2.5'"},
+    {MODELS "threads: -1\n", "threads: not a whole number: '-1'"},
+    {MODELS "threads: 1000\n", "t.yaml:8: threads: is not from 0 to 255: '1000'"},
+    {MODELS "threads: [1]\n", "threads: wants a whole number, not a list"},
+    {MODELS "threads:\n", "threads: wants a whole number, not nothing"},
+    {MODELS "limits: {body_bytes: 2T}\n", "limits.body_bytes: not a whole number: '2T'"},
+    {MODELS "limits: {idle_ms: 2M}\n", "limits.idle_ms: not a whole number: '2M'"},
+    {MODELS "limits: {body_bytes: 99999999999999999999}\n", "not a whole number"},
+    {MODELS "limits: 5\n", "limits: wants a mapping, not a single value"},
+    {MODELS "routers: {name: a}\n", "routers: wants a list of mappings, not a mapping"},
+    {MODELS "auth: {keys: maybe}\n", "auth.keys: neither true nor false: 'maybe'"},
+    {MODELS "log: {level: loud}\n", "log.level: is none of debug info warn error: 'loud'"},
+    {MODELS "encoder: minilmm\n", "encoder: is none of auto minilm"},
+    {MODELS "store: mysql://x\n", "store: wants sqlite:PATH, not 'mysql://x'"},
+    {MODELS "prices: ${TEST_NONE}\n",
+     "t.yaml:8: prices: the environment variable 'TEST_NONE' is not set"},
+    {MODELS "prices: ${TEST_NONE\n", "prices: '${' without '}'"},
+    {MODELS "prices: ${A-B}\n", "does not hold the name of a variable"},
+    {MODELS "listen: 0.0.0.0:80\n",
+     "t.yaml:8: listen: '0.0.0.0:80' is open to other machines: that wants auth: {keys: on}"},
+    {MODELS "listen: :80\n", "is open to other machines"},
+    {MODELS "listen: 127.0.0.1\n", "listen: an address wants a port: '127.0.0.1'"},
+    {MODELS "listen: 127.0.0.1:70000\n", "not a port from 0 to 65535"},
+    {MODELS "listen: ::1:80\n", "an IPv6 address wants brackets"},
+    {MODELS "listen: []\n", "listen: is an empty list"},
+    {MODELS "listen: ['127.0.0.1:1','127.0.0.1:1']\n", "stands twice"},
+    {MODELS "tls: {cert: a.pem}\n", "t.yaml:8: tls: wants both cert and key"},
+    {MODELS "auth: {admin_key: short}\n", "auth.admin_key: is shorter than 16 characters"},
+    {MODELS "encoder: remote\n", "encoder: 'remote' wants a url"},
+    {MODELS "upstream: {backoff_ms: 10s}\n", "upstream.backoff_ms: is more than"},
+    {"models: []\n", "models: there is none"},
+    {"models:\n- base_url: http://a\n", "t.yaml:2: models[0].name: is missing"},
+    {"models:\n- name: a\n", "t.yaml:2: models[0]: wants a base_url (or deployments)"},
+    {"models:\n- {name: a, base_url: ftp://a}\n", "models[0].base_url: not a URL"},
+    {"models:\n- {name: a, base_url: 'http://k@h/'}\n", "holds a user"},
+    {"models:\n- {name: a, base_url: 'http://h/?a=b'}\n", "holds a query"},
+    {"models:\n- {name: a, base_url: 'http://h:0/'}\n", "port is not from 1"},
+    {"models:\n- {name: '', base_url: 'http://h/'}\n", "'' cannot be a name"},
+    {"models:\n- {name: a, base_url: 'http://h', deployments: [{base_url: 'http://i'}]}\n",
+     "stands beside deployments"},
+    {"models:\n- {name: a, base_url: 'http://h', price: {input: 1}}\n",
+     "models[0].price: wants input and output"},
+    {"models:\n- {name: a, base_url: 'http://h', price: {input: -1, output: 1}}\n",
+     "models[0].price[0].input: is not from 0 to 1000000 dollars per million tokens: '-1'"},
+    {"models:\n- {name: a, base_url: 'http://h', price: {from: 2026-02-30, input: 1, output: "
+     "1}}\n",
+     "not a day as YYYY-MM-DD: '2026-02-30'"},
+    {"models:\n- {name: a, base_url: 'http://h', headers: {Host: b}}\n",
+     "'Host' is set by metallm itself"},
+    {"models:\n- {name: a, base_url: 'http://h', headers: {'a b': c}}\n",
+     "'a b' is no name of a header"},
+    {"models:\n- {name: a, base_url: 'http://h', api_key: 'file:/no/such'}\n",
+     "models[0].api_key: cannot read the file '/no/such'"},
+    {"models:\n- {name: a, base_url: 'http://h', abilities: {context: 5, max_output: 6}}\n",
+     "is more than context, 5"},
+    {MODELS "  - {name: big, base_url: http://h}\n",
+     "t.yaml:8: models[2].name: 'big' stands among models already"},
+    {MODELS "  - {name: c, base_url: http://h, like: bigg}\n", "no model 'bigg': is 'big' meant?"},
+    {MODELS "  - {name: c, base_url: http://h, like: c}\n", "is the model itself"},
+    {MODELS "routers:\n- {name: big}\n", "'big' stands among models already"},
+    {MODELS "routers:\n- {name: auto, dial: 1, target: 0.5}\n",
+     "t.yaml:9: routers[0]: has a dial and a target: give one of dial, target and budget"},
+    {MODELS "routers:\n- {name: auto, dial: 1, target: 0.5, budget: {usd: 1}}\n",
+     "has a dial, a target and a budget"},
+    {MODELS "routers:\n- {name: auto, budget: {per: day}}\n", "routers[0].budget: wants usd"},
+    {MODELS "routers:\n- {name: auto, target: 1.5}\n", "routers[0].target: is not from"},
+    {MODELS "routers:\n- {name: auto, dial: nan}\n", "routers[0].dial: not a number: 'nan'"},
+    {MODELS "routers:\n- {name: auto, models: [smal]}\n",
+     "routers[0].models: no model 'smal': is 'small' meant?"},
+    {MODELS "routers:\n- {name: auto, models: [big, big]}\n", "names 'big' twice"},
+    {MODELS "routers:\n- {name: auto, mode: observe}\n", "observe wants a fallback"},
+    {MODELS "routers:\n- {name: auto, mode: offline}\n", "offline wants a file"},
+    {MODELS "routers:\n- {name: auto, mode: offlin}\n", "is none of observe offline"},
+    {MODELS "routers:\n- {name: auto, policy: bandit}\n", "routers[0].policy: no policy"},
+    {MODELS "routers:\n- {name: auto, explore: {share: 0.4}}\n",
+     "routers[0].explore.share: is more than explore.cap, 0.2"},
+    {MODELS "routers:\n- {name: a, graders: [{kind: regex, pattern: '('}]}\n",
+     "routers[0].graders[0]: not a regular expression: '('"},
+    {MODELS "routers:\n- {name: a, graders: [{kind: judge}]}\n", "kind judge wants a model"},
+    {MODELS "routers:\n- {name: a, graders: [{kind: json, pattern: a}]}\n",
+     "a pattern belongs to kind regex"},
+    {MODELS "aliases:\n- {name: big, to: small}\n", "'big' stands among models already"},
+    {MODELS "aliases:\n- {name: x, to: bog}\n", "no model or router 'bog': is 'big' meant?"},
+    {MODELS "aliases:\n- {name: x, to: big, dial: 1}\n", "nothing is left to choose"},
+    {MODELS "routers:\n- {name: r, models: [big]}\naliases:\n- {name: x, to: r, models: "
+            "[small]}\n",
+     "router 'r' does not choose among 'small'"},
+};
+
+static void every_mistake_is_told_with_its_line(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        refused(wrong[i].text, wrong[i].told);
+}
+
+static void secrets_never_stand_in_a_message(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "models:\n- {name: a, base_url: http://h, api_key: [sk-very-secret]}\n",
+        "models:\n- {name: a, base_url: http://h, api_key: 'sk-very-secret x'}\n",
+        "models:\n- {name: a, base_url: http://h, headers: {a: \"sk-very-secret\\r\"}}\n",
+        "models:\n- {name: a, base_url: '${TEST_KEY}'}\nthreads: 1\n",
+        MODELS "threads: ${TEST_KEY}\n",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const struct metallm__config *c;
+        metallm_error err = {0};
+        assert_int_not_equal(
+            metallm__config_parse(&c, "t.yaml", texts[i], strlen(texts[i]), NULL, &err),
+            METALLM_OK);
+        if (strstr(err.message, "sk-very-secret") != NULL)
+            fail_msg("%s", err.message);
+    }
+}
+
+static void loading_twice_gives_equal_configs(void **state)
+{
+    (void)state;
+    static const char text[] = MODELS "routers:\n- {name: auto, target: 0.5}\n";
+    static const char other[] = MODELS "routers:\n- {name: auto, target: 0.6}\n";
+    const struct metallm__config *a = parse(text), *b = parse(text), *d = parse(other);
+    assert_true(metallm__config_equal(a, b));
+    assert_false(metallm__config_equal(a, d));
+    metallm__config_drop(metallm__config_take(a));
+    metallm__config_drop(a);
+    metallm__config_drop(b);
+    metallm__config_drop(d);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void a_reload_keeps_what_cannot_change(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/test_config_XXXXXX";
+    close(mkstemp(path));
+    write_file(path, MODELS "listen: 127.0.0.1:80\n");
+    const struct metallm__config *old = NULL, *c = NULL;
+    metallm_error err = {0};
+    assert_int_equal(metallm__config_load(&old, path, NULL, &err), METALLM_OK);
+    write_file(path, MODELS "listen: 127.0.0.1:80\nlimits: {idle_ms: 5s}\n");
+    assert_int_equal(metallm__config_reload(&c, old, NULL, &err), METALLM_OK);
+    assert_int_equal(c->limits.idle_ms, 5000);
+    metallm__config_drop(c);
+    write_file(path, MODELS "\n\nlisten: 127.0.0.1:81\n");
+    assert_int_not_equal(metallm__config_reload(&c, old, NULL, &err), METALLM_OK);
+    assert_non_null(strstr(err.message, ":10: listen: cannot change while the gateway runs"));
+    write_file(path, MODELS "encoder: hash\nlisten: 127.0.0.1:80\n");
+    assert_int_not_equal(metallm__config_reload(&c, old, NULL, &err), METALLM_OK);
+    assert_non_null(strstr(err.message, ":8: encoder.name: cannot change"));
+    assert_string_equal(old->listen.items[0], "127.0.0.1:80");
+    metallm__config_drop(old);
+    unlink(path);
+}
+
+static int parse_changed(const struct metallm__config_change *items, uint32_t count,
+                         const struct metallm__config **out, metallm_error *err)
+{
+    static const char text[] = MODELS "routers:\n- {name: auto, budget: {usd: 5}}\n";
+    const struct metallm__config_changes changes = {items, count};
+    return metallm__config_parse(out, "t.yaml", text, strlen(text), &changes, err);
+}
+
+static void changes_lie_over_the_file(void **state)
+{
+    (void)state;
+    static const struct metallm__config_change items[] = {
+        {"state", "new", "{\"state\":\"drained\"}"},
+        {"router", "auto", "{\"dial\": 0.7}"},
+        {"price", "small", "{\"price\":{\"input\":7,\"output\":8}}"},
+        {"model", "new", "{\"name\":\"new\",\"base_url\":\"http://n/v1\",\"like\":\"big\"}"},
+        {"model", "big", "{\"name\":\"big\",\"base_url\":\"http://other/v1\"}"},
+        {"price", "gone", "{\"price\":{\"input\":7,\"output\":8}}"},
+        {"router", "gone", "{\"dial\": 0.7}"},
+    };
+    const struct metallm__config *c = NULL;
+    metallm_error err = {0};
+    assert_int_equal(parse_changed(items, 7, &c, &err), METALLM_OK);
+    assert_int_equal(c->model_count, 3);
+    assert_true(c->models[2].by_admin && c->models[2].drained);
+    assert_int_equal(c->models[2].like, 0);
+    assert_string_equal(c->models[0].deployments[0].base_url, "https://api.example.com/v1");
+    assert_near(c->models[1].prices[0].input, 7, 0);
+    assert_near(c->routers[0].dial, 0.7, 0);
+    assert_true(isnan(c->routers[0].budget_usd) && c->routers[0].by_admin);
+    assert_int_equal(c->routers[0].model_count, 3);
+    metallm__config_drop(c);
+
+    static const struct {
+        struct metallm__config_change change;
+        const char *told;
+    } wrong[] = {
+        {{"model", "n", "{\"name\":\"n\"}"}, "wants a base_url"},
+        {{"model", "n", "{\"name\":\"n\",\"base\":1}"}, "admin change of model 'n': unknown key"},
+        {{"model", "n", "{\"name\":\"m\",\"base_url\":\"http://h\"}"}, "name is 'm'"},
+        {{"price", "big", "{}"}, ""},
+        {{"state", "big", "{\"state\":\"off\"}"}, "is none of serving drained retired"},
+        {{"router", "auto", "{\"dial\":1,\"target\":0.5}"}, "give one of dial"},
+        {{"router", "auto", "not json"}, "wants 'key: value'"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        int rc = parse_changed(&wrong[i].change, 1, &c, &err);
+        if (rc == METALLM_OK)
+            metallm__config_drop(c);
+        else if (strstr(err.message, wrong[i].told) == NULL)
+            fail_msg("%s", err.message);
+        assert_int_equal(rc == METALLM_OK, wrong[i].told[0] == '\0');
+    }
+}
+
+static int parse_once(void *payload)
+{
+    (void)payload;
+    static const struct metallm__config_change items[] = {
+        {"model", "new", "{\"name\":\"new\",\"base_url\":\"http://n/v1\"}"}};
+    const struct metallm__config *c = NULL;
+    int rc = parse_changed(items, 1, &c, NULL);
+    if (rc == METALLM_OK)
+        metallm__config_drop(c);
+    return rc;
+}
+
+static void a_failing_allocation_is_told(void **state)
+{
+    (void)state;
+    assert_true(fail_alloc_sweep(parse_once, NULL) > 50);
+}
+
+static void periods_follow_the_calendar(void **state)
+{
+    (void)state;
+    const uint64_t wall = 1772323199000u; /* 2026-02-28 23:59:59 UTC */
+    assert_int_equal(metallm__period_begin(METALLM__PERIOD_DAY, wall), 1772236800000u);
+    assert_int_equal(metallm__period_end(METALLM__PERIOD_DAY, wall), 1772323200000u);
+    assert_int_equal(metallm__period_begin(METALLM__PERIOD_MONTH, wall), 1769904000000u);
+    assert_int_equal(metallm__period_end(METALLM__PERIOD_MONTH, wall), 1772323200000u);
+    assert_int_equal(metallm__period_end(METALLM__PERIOD_MONTH, 1796083200000u), 1798761600000u);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_smallest_useful_config_works),
+        cmocka_unit_test(everything_can_be_said),
+        cmocka_unit_test(every_mistake_is_told_with_its_line),
+        cmocka_unit_test(secrets_never_stand_in_a_message),
+        cmocka_unit_test(loading_twice_gives_equal_configs),
+        cmocka_unit_test(a_reload_keeps_what_cannot_change),
+        cmocka_unit_test(changes_lie_over_the_file),
+        cmocka_unit_test(a_failing_allocation_is_told),
+        cmocka_unit_test(periods_follow_the_calendar),
+    };
+    return cmocka_run_group_tests(tests, with_environment, NULL);
+}
