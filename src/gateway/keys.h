@@ -2,7 +2,7 @@
  * keys.h - client keys: "mk_" + 8 characters by which a key is found + 32 secret ones (62 letters
  * and digits: 190 random bits). What is kept is SHA-256 of the whole; the text is shown once.
  *
- * A keyring is an immutable, counted snapshot of all keys that hold. Each loop has a reader, which
+ * A keyring is an immutable, counted snapshot of all keys. Each loop has a reader, which
  * notices a new snapshot by one relaxed load and checks a key without a lock or an allocation.
  * Threads: take, drop, find: any; a reader belongs to one loop; publish: any, one at a time. */
 #ifndef GATEWAY_KEYS_H

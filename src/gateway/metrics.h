@@ -32,16 +32,16 @@ enum metallm__endpoint {
 };
 const char *metallm__endpoint_name(enum metallm__endpoint e); /* "chat", ... */
 
-enum metallm__attempt { /* what became of one upstream call */
-                        METALLM__ATTEMPT_OK,
-                        METALLM__ATTEMPT_CONNECT, /* refused, no address, TLS */
-                        METALLM__ATTEMPT_TIMEOUT,
-                        METALLM__ATTEMPT_BROKEN, /* connection or stream broke, or no HTTP */
-                        METALLM__ATTEMPT_429,
-                        METALLM__ATTEMPT_4XX,
-                        METALLM__ATTEMPT_5XX,
-                        METALLM__ATTEMPT_CANCELED, /* the client hung up */
-                        METALLM__ATTEMPTS
+enum metallm__attempt_kind { /* what became of one upstream call */
+                             METALLM__ATTEMPT_OK,
+                             METALLM__ATTEMPT_CONNECT, /* refused, no address, TLS */
+                             METALLM__ATTEMPT_TIMEOUT,
+                             METALLM__ATTEMPT_BROKEN, /* connection or stream broke, or no HTTP */
+                             METALLM__ATTEMPT_429,
+                             METALLM__ATTEMPT_4XX,
+                             METALLM__ATTEMPT_5XX,
+                             METALLM__ATTEMPT_CANCELED, /* the client hung up */
+                             METALLM__ATTEMPTS
 };
 enum metallm__encoded { /* where a request's vector came from */
                         METALLM__ENCODED_CACHE,
@@ -87,7 +87,7 @@ struct metallm__metrics_answer { /* a request that an LLM answered */
 void metallm__metrics_answered(struct metallm__metrics_shard *s,
                                const struct metallm__metrics_answer *a);
 void metallm__metrics_attempt(struct metallm__metrics_shard *s, uint32_t llm,
-                              enum metallm__attempt what);
+                              enum metallm__attempt_kind what);
 void metallm__metrics_encoded(struct metallm__metrics_shard *s, enum metallm__encoded how,
                               uint64_t ns);
 void metallm__metrics_decided(struct metallm__metrics_shard *s,

@@ -168,7 +168,7 @@ static void everything_can_be_said(void **state)
 
 static const struct {
     const char *text, *told;
-} wrong[] = {
+} mistakes[] = {
     {"", "t.yaml:1: the file is empty"},
     {"- a\n", "t.yaml:1: wants 'key: value' lines"},
     {"a: [\n", "not YAML"},
@@ -270,8 +270,8 @@ static const struct {
 static void every_mistake_is_told_with_its_line(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        refused(wrong[i].text, wrong[i].told);
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++)
+        refused(mistakes[i].text, mistakes[i].told);
 }
 
 static void secrets_never_stand_in_a_message(void **state)
