@@ -34,6 +34,7 @@ struct entry {
 
 struct metallm__st_file {
     struct metallm__map map;
+    bool is_borrowed; /* the map is bytes of the caller's */
     char *path;
     yyjson_doc *header;
     struct entry *entries; /* sorted by name */
@@ -228,11 +229,31 @@ int metallm__st_open(struct metallm__st_file **out, const char *path, metallm_er
     return METALLM_OK;
 }
 
+int metallm__st_parse(struct metallm__st_file **out, const void *bytes, size_t len,
+                      const char *what, metallm_error *err)
+{
+    struct metallm__st_file *f = metallm__calloc(1, sizeof *f);
+    if (f == NULL || (f->path = metallm__strdup(what)) == NULL) {
+        metallm__free(f);
+        return metallm__error_nomem(err, "tensors");
+    }
+    f->map = (struct metallm__map){.bytes = bytes, .len = len};
+    f->is_borrowed = true;
+    int rc = read_header(f, err);
+    if (rc != METALLM_OK) {
+        metallm__st_close(f);
+        return metallm__error_prefix(err, rc, "'%s'", what);
+    }
+    *out = f;
+    return METALLM_OK;
+}
+
 void metallm__st_close(struct metallm__st_file *f)
 {
     if (f == NULL)
         return;
-    metallm__map_close(&f->map);
+    if (!f->is_borrowed)
+        metallm__map_close(&f->map);
     yyjson_doc_free(f->header);
     metallm__free(f->entries);
     metallm__free(f->path);
@@ -458,37 +479,78 @@ static int make_header(const struct metallm__st_writer *w, const size_t *order, 
     return METALLM_OK;
 }
 
-static void write_bytes(FILE *to, const struct metallm__st_writer *w, const size_t *order,
-                        const char *header, size_t header_len)
+/* The bytes of the file, piece by piece, to where put(payload) takes them. */
+static void give_bytes(const struct metallm__st_writer *w, const size_t *order, const char *header,
+                       size_t header_len, void (*put)(void *, const void *, size_t), void *payload)
 {
-    size_t padded =
+    static const char blanks[DATA_ALIGN] =
+        "                                                               ";
+    const size_t padded =
         (LENGTH_BYTES + header_len + DATA_ALIGN - 1) / DATA_ALIGN * DATA_ALIGN - LENGTH_BYTES;
+    uint8_t length[LENGTH_BYTES];
     for (unsigned i = 0; i < LENGTH_BYTES; i++)
-        putc((int)((uint64_t)padded >> 8 * i & 0xff), to);
-    fwrite(header, 1, header_len, to);
-    for (size_t i = header_len; i < padded; i++)
-        putc(' ', to);
+        length[i] = (uint8_t)((uint64_t)padded >> 8 * i & 0xff);
+    put(payload, length, sizeof length);
+    put(payload, header, header_len);
+    put(payload, blanks, padded - header_len);
     for (size_t i = 0; i < w->count; i++)
-        fwrite(w->tensors[order[i]].data, 1, w->tensors[order[i]].bytes, to);
+        put(payload, w->tensors[order[i]].data, w->tensors[order[i]].bytes);
+}
+
+static void put_in_file(void *payload, const void *bytes, size_t len)
+{
+    fwrite(bytes, 1, len, payload);
+}
+
+static void put_in_buf(void *payload, const void *bytes, size_t len)
+{
+    metallm__buf_add(payload, bytes, len);
+}
+
+struct layout {
+    size_t *order;
+    char *header;
+    size_t header_len;
+};
+
+static int layout_init(struct layout *l, struct metallm__st_writer *w, metallm_error *err)
+{
+    *l = (struct layout){.order = metallm__alloc(w->count, sizeof *l->order)};
+    if (l->order == NULL)
+        return metallm__error_nomem(err, "the header");
+    lay_out(w, l->order);
+    return make_header(w, l->order, &l->header, &l->header_len, err);
+}
+
+static void layout_fini(struct layout *l)
+{
+    metallm__free(l->header);
+    metallm__free(l->order);
 }
 
 int metallm__st_write(struct metallm__st_writer *w, const char *path, metallm_error *err)
 {
-    size_t *order = metallm__alloc(w->count, sizeof *order);
-    if (order == NULL)
-        return metallm__error_nomem(err, "the header");
-    lay_out(w, order);
-    char *header = NULL;
-    size_t header_len = 0;
+    struct layout l;
     struct metallm__outfile file = {0};
-    int rc = make_header(w, order, &header, &header_len, err);
+    int rc = layout_init(&l, w, err);
     if (rc == METALLM_OK)
         rc = metallm__outfile_open(&file, path, err);
     if (rc == METALLM_OK) {
-        write_bytes(file.stream, w, order, header, header_len);
+        give_bytes(w, l.order, l.header, l.header_len, put_in_file, file.stream);
         rc = metallm__outfile_commit(&file, err); /* sees the stream's error too */
     }
-    metallm__free(header);
-    metallm__free(order);
+    layout_fini(&l);
+    return rc;
+}
+
+int metallm__st_print(struct metallm__st_writer *w, struct metallm__buf *out, metallm_error *err)
+{
+    struct layout l;
+    int rc = layout_init(&l, w, err);
+    if (rc == METALLM_OK) {
+        give_bytes(w, l.order, l.header, l.header_len, put_in_buf, out);
+        rc = metallm__buf_check(out, err);
+    }
+    layout_fini(&l);
     return rc;
 }

@@ -7,6 +7,7 @@
 #define BASE_SAFETENSORS_H
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "metallm/base.h"
 
 enum metallm__dtype {
@@ -33,6 +34,10 @@ struct metallm__tensor {
 struct metallm__st_file; /* a mapped file */
 METALLM_MUSTCHECK int metallm__st_open(struct metallm__st_file **out, const char *path,
                                        metallm_error *err);
+/* The same of bytes in memory, which stay the caller's and stand until close; what: their name in
+ * messages. */
+METALLM_MUSTCHECK int metallm__st_parse(struct metallm__st_file **out, const void *bytes,
+                                        size_t len, const char *what, metallm_error *err);
 void metallm__st_close(struct metallm__st_file *f);
 /* METALLM_ENOTFOUND without this tensor; METALLM_EFORMAT when dtype or shape differ (rank and
  * sizes; a size of 0 in shape accepts any). The message names file and tensor. */
@@ -58,5 +63,8 @@ METALLM_MUSTCHECK int metallm__st_put_meta(struct metallm__st_writer *w, const c
                                            const char *text, metallm_error *err);
 /* Whole or not at all (base/file.h). The same calls give the same bytes. */
 METALLM_MUSTCHECK int metallm__st_write(struct metallm__st_writer *w, const char *path,
+                                        metallm_error *err);
+/* Appends the same bytes to out. */
+METALLM_MUSTCHECK int metallm__st_print(struct metallm__st_writer *w, struct metallm__buf *out,
                                         metallm_error *err);
 #endif

@@ -77,7 +77,11 @@ struct metallm__record {
     double cost_usd;            /* NaN: not known */
     double latency_ms, ttft_ms; /* NaN: not known */
     uint32_t status;            /* HTTP status that the client got; 0: it had gone */
-    uint64_t answer_hash;       /* of the answer, normalised (grade.h); 0: none */
+    uint32_t prior_candidate;   /* candidate that answered; METALLM__RECORD_NONE; not kept */
+    struct metallm__prior {
+        double quality, sd, cost_usd, latency_ms;
+    } prior;              /* decoded: of the one that answered, before feedback; NaN: unknown */
+    uint64_t answer_hash; /* of the answer, normalised (grade.h); 0: none */
 };
 
 /* Appends the bytes of r to out. */
@@ -89,8 +93,8 @@ struct metallm__record_room {
     struct metallm__attempt attempts[METALLM__RECORD_ATTEMPTS_MAX];
     float z[METALLM__RECORD_DIM_MAX];
 };
-/* METALLM_EFORMAT: damaged, or of a newer version. Of the candidates, priors are kept only of the
- * model that answered. */
+/* METALLM_EFORMAT: damaged, or of a newer version. Of the candidates' priors only that of the one
+ * that answered is kept, as `prior`. */
 METALLM_MUSTCHECK int metallm__record_decode(struct metallm__record *out,
                                              struct metallm__record_room *room, const void *bytes,
                                              size_t len, metallm_error *err);

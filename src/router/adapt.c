@@ -268,6 +268,13 @@ int metallm__adapt_observe(struct metallm__adapt *a, uint32_t model, const doubl
     return rc;
 }
 
+void metallm__adapt_correct(struct metallm__adapt *a, uint32_t model, const double *z,
+                            double weight, double by)
+{
+    METALLM_REQUIRE(a->opts.kind == METALLM__ADAPT_RESIDUAL && a->opts.learner.gamma >= 1);
+    metallm__learner_correct(a->learner, model, z, weight, by);
+}
+
 void metallm__adapt_reprice(struct metallm__adapt *a, uint32_t model, double factor)
 {
     METALLM_REQUIRE(model < metallm__adapt_models(a) && factor > 0);
@@ -298,6 +305,63 @@ void metallm__adapt_remove_model(struct metallm__adapt *a, uint32_t model)
 /* Numbers of a side in a file: level, its variance now, noise, watch, changes, price, cost level,
  * latency level, mean cost and latency seen (-1: never). */
 enum { SIDE_NUMBERS = 10, NAME_BYTES = 64 };
+/* Of its watch for a change: up, down, then wealth, sum and count of each bet on a drop, a rise. */
+enum { BET_NUMBERS = 2 + 2 * 3 * METALLM__DRIFT_BETS };
+
+static int save_bets(const struct metallm__adapt *a, struct metallm__st_writer *w,
+                     const char *prefix, metallm_error *err)
+{
+    double out[METALLM_MODELS_MAX * BET_NUMBERS], *at = out;
+    const uint32_t models = metallm__adapt_models(a);
+    for (uint32_t m = 0; m < models; m++) {
+        const struct metallm__drift *d = &a->sides[m].drift;
+        *at++ = d->up;
+        *at++ = d->down;
+        for (int i = 0; i < 2 * METALLM__DRIFT_BETS; i++) {
+            const struct metallm__drift_bet *b =
+                i < METALLM__DRIFT_BETS ? &d->drop[i] : &d->rise[i - METALLM__DRIFT_BETS];
+            *at++ = b->wealth;
+            *at++ = b->sum;
+            *at++ = b->count;
+        }
+    }
+    char name[NAME_BYTES];
+    METALLM_REQUIRE(snprintf(name, sizeof name, "%s.bets", prefix) < NAME_BYTES);
+    return metallm__st_put(w, name, METALLM__F64, 2, (const size_t[]){models, BET_NUMBERS}, out,
+                           err);
+}
+
+/* A file from before bets were kept has none: they start anew. */
+static int load_bets(struct metallm__adapt *a, const struct metallm__st_file *f, const char *prefix,
+                     metallm_error *err)
+{
+    char name[NAME_BYTES];
+    struct metallm__tensor t;
+    const uint32_t models = metallm__adapt_models(a);
+    METALLM_REQUIRE(snprintf(name, sizeof name, "%s.bets", prefix) < NAME_BYTES);
+    if (!metallm__st_has(f, name))
+        return METALLM_OK;
+    int rc =
+        metallm__st_get(f, name, METALLM__F64, 2, (const size_t[]){models, BET_NUMBERS}, &t, err);
+    for (uint32_t m = 0; m < models && rc == METALLM_OK; m++) {
+        double x[BET_NUMBERS];
+        memcpy(x, (const char *)t.data + m * sizeof x, sizeof x);
+        for (int i = 0; i < BET_NUMBERS; i++)
+            if (!(fabs(x[i]) <= 1e12) || (i >= 2 && i % 3 == 1 && !(x[i] >= 0 && x[i] <= 4e9)))
+                return metallm__error_set(err, METALLM_EFORMAT, "bets on model %u are damaged",
+                                          (unsigned)m);
+        struct metallm__drift *d = &a->sides[m].drift;
+        d->up = x[0];
+        d->down = x[1];
+        for (int i = 0; i < 2 * METALLM__DRIFT_BETS; i++) {
+            const double *b = x + 2 + 3 * i;
+            struct metallm__drift_bet *to =
+                i < METALLM__DRIFT_BETS ? &d->drop[i] : &d->rise[i - METALLM__DRIFT_BETS];
+            *to = (struct metallm__drift_bet){.wealth = b[0], .sum = b[1], .count = (uint32_t)b[2]};
+        }
+    }
+    return rc;
+}
 
 int metallm__adapt_save(const struct metallm__adapt *a, struct metallm__st_writer *w,
                         const char *prefix, metallm_error *err)
@@ -322,6 +386,8 @@ int metallm__adapt_save(const struct metallm__adapt *a, struct metallm__st_write
     METALLM_REQUIRE(snprintf(name, sizeof name, "%s.sides", prefix) < NAME_BYTES);
     int rc =
         metallm__st_put(w, name, METALLM__F64, 2, (const size_t[]){models, SIDE_NUMBERS}, out, err);
+    if (rc == METALLM_OK)
+        rc = save_bets(a, w, prefix, err);
     return rc == METALLM_OK ? metallm__learner_save(a->learner, w, prefix, err) : rc;
 }
 
@@ -371,6 +437,8 @@ int metallm__adapt_load(struct metallm__adapt **out, const struct metallm__st_fi
             rc = metallm__error_set(err, METALLM_EFORMAT, "level of model %u is damaged",
                                     (unsigned)m);
     }
+    if (rc == METALLM_OK)
+        rc = load_bets(a, f, prefix, err);
     if (rc != METALLM_OK) {
         metallm__learner_free(l);
         metallm__adapt_free(a);

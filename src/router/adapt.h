@@ -67,6 +67,11 @@ METALLM_MUSTCHECK int metallm__adapt_observe(struct metallm__adapt *a, uint32_t 
                                              const struct metallm__seen *seen,
                                              enum metallm__drift_change *change,
                                              metallm_error *err);
+/* The quality of an observation that counts with `weight` by now was `by` higher than was said: its
+ * part in the regression is put right (which is linear in it), the level, which follows the newest
+ * observations, is left. Residual kind, gamma 1. */
+void metallm__adapt_correct(struct metallm__adapt *a, uint32_t model, const double *z,
+                            double weight, double by);
 /* One more request has come; models that are not heard of grow uncertain by requests. */
 void metallm__adapt_tick(struct metallm__adapt *a);
 uint64_t metallm__adapt_now(const struct metallm__adapt *a);
@@ -79,8 +84,8 @@ METALLM_MUSTCHECK int metallm__adapt_add_model(struct metallm__adapt *a,
                                                metallm_error *err);
 void metallm__adapt_remove_model(struct metallm__adapt *a, uint32_t model);
 
-/* Residual kind alone. Tensors "PREFIX.sides" and the learner's; bets on a change start anew. load:
- * METALLM_EFORMAT when damaged or of other sizes. */
+/* Residual kind alone. Tensors "PREFIX.sides", "PREFIX.bets" and the learner's. Saving what was
+ * loaded gives the same bytes. load: METALLM_EFORMAT when damaged or of other sizes. */
 METALLM_MUSTCHECK int metallm__adapt_save(const struct metallm__adapt *a,
                                           struct metallm__st_writer *w, const char *prefix,
                                           metallm_error *err);

@@ -39,6 +39,14 @@ static void prepare(const metallm_router *r, const float *z, double out[PAD])
         out[n++] = 0;
 }
 
+void metallm__router_learn_vector(const metallm_router *r, const float *z, float *out)
+{
+    double v[PAD];
+    prepare(r, z, v);
+    for (uint32_t i = 0; i < metallm__router_learn_dim(r); i++)
+        out[i] = (float)v[i];
+}
+
 static struct metallm__belief belief_of(const metallm_estimate *e)
 {
     return (struct metallm__belief){.quality = (double)e->quality,

@@ -88,6 +88,10 @@ METALLM_MUSTCHECK int metallm__learner_observe(struct metallm__learner *l, uint3
                                                const double *z, const double y[METALLM__TARGETS],
                                                double weight, metallm_error *err);
 
+/* b += weight * by * z of quality, theta with it: an outcome that was seen turned out to be higher
+ * by that much. gamma is 1. */
+void metallm__learner_correct(struct metallm__learner *l, uint32_t model, const double *z,
+                              double weight, double by);
 /* Takes a model's knowledge down to `share` (0..1) of its weight: 0 is back to the prior. No other
  * model is touched. */
 METALLM_MUSTCHECK int metallm__learner_fade(struct metallm__learner *l, uint32_t model,

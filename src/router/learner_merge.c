@@ -51,6 +51,15 @@ int metallm__learner_fade(struct metallm__learner *l, uint32_t model, double sha
     return renew(l, m, err);
 }
 
+void metallm__learner_correct(struct metallm__learner *l, uint32_t model, const double *z,
+                              double weight, double by)
+{
+    METALLM_REQUIRE(model < l->opts.models && l->opts.gamma >= 1);
+    struct metallm__model_state *m = l->models[model];
+    metallm__vec_axpy(m->b[METALLM__TARGET_QUALITY], weight * by, z, l->opts.dim);
+    metallm__learner_solve(l, m, METALLM__FACTOR_QUALITY);
+}
+
 static int check_same(const struct metallm__learner *a, const struct metallm__learner *b,
                       metallm_error *err)
 {

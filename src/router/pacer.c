@@ -159,9 +159,9 @@ static void solve(struct metallm__pacer *p, double rate)
 /* What is left of the period's money for each request still expected in it. */
 static void follow_period(struct metallm__pacer *p, double now_s)
 {
-    if (isnan(p->period_start)) {
+    if (isnan(p->period_start))
         p->period_start = now_s;
-    } else {
+    if (!isnan(p->last_s)) {
         const double gap = now_s - p->last_s;
         p->gap_s += (p->gap_s > 0 ? 0.02 : 1) * (fmax(gap, 0) - p->gap_s);
     }
@@ -222,6 +222,15 @@ void metallm__pacer_shift(struct metallm__pacer *p, uint32_t model, double quali
     p->shift[model] += quality_shift;
     if (is_sudden)
         p->since = 0;
+}
+
+void metallm__pacer_resume(struct metallm__pacer *p, double start_s, double length_s, double usd)
+{
+    METALLM_REQUIRE(p->opts.usd_per_period > 0 && length_s > 0);
+    p->opts.period_s = length_s;
+    p->period_start = start_s;
+    p->period_spent = usd;
+    p->credit = 0;
 }
 
 void metallm__pacer_restart(struct metallm__pacer *p)

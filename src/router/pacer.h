@@ -54,6 +54,9 @@ struct metallm__pacer_price metallm__pacer_now(const struct metallm__pacer *p); 
 void metallm__pacer_spent(struct metallm__pacer *p, double usd);
 /* A new allowance per request, from now on. */
 void metallm__pacer_set(struct metallm__pacer *p, double usd_per_request);
+/* The period that holds began at start_s, lasts length_s, and `usd` of it is spent already: after a
+ * restart, and for calendar months. Needs a period. */
+void metallm__pacer_resume(struct metallm__pacer *p, double start_s, double length_s, double usd);
 /* A model came in: queries on record know nothing of it, so a new record is begun. */
 void metallm__pacer_restart(struct metallm__pacer *p);
 void metallm__pacer_forget_model(struct metallm__pacer *p, uint32_t model); /* later ones move up */

@@ -65,6 +65,8 @@ METALLM_MUSTCHECK int metallm__router_prior_z(const metallm_router *r, const flo
 void metallm__router_correct(const metallm_router *r, const float *z, size_t n,
                              metallm_estimate *out);
 uint32_t metallm__router_learn_dim(const metallm_router *r); /* of the vector it learns on */
+/* That vector, from a projected row. */
+void metallm__router_learn_vector(const metallm_router *r, const float *z, float *out);
 /* Both: what is believed now. */
 METALLM_MUSTCHECK int metallm__router_estimate_z(const metallm_router *r, const float *z,
                                                  const float *lengths, size_t n,

@@ -5,7 +5,7 @@
 #define STORE_BACKEND_H
 #include "data/import.h"
 #include "data/prices.h"
-#include "store/store.h"
+#include "store/ledger.h"
 
 /* A file about to be imported. */
 struct metallm__store_file {
@@ -14,8 +14,52 @@ struct metallm__store_file {
     uint8_t hash[16];    /* of its bytes */
 };
 
+/* What ledger.h says, function by function; state is the backend's. */
+struct metallm__ledger_backend {
+    int (*begin)(void *state, bool is_synced, metallm_error *err);
+    int (*commit)(void *state, metallm_error *err);
+    void (*abort)(void *state);
+    int (*get_value)(void *state, const char *name, void *bytes, size_t room, size_t *len,
+                     metallm_error *err);
+    int (*put_value)(void *state, const char *name, const void *bytes, size_t len,
+                     metallm_error *err);
+    int (*put_setup)(void *state, uint64_t hash, const char *json, metallm_error *err);
+    int (*get_setup)(void *state, uint64_t hash, struct metallm__buf *out, bool *found,
+                     metallm_error *err);
+    int (*put_decision)(void *state, const struct metallm__ledger_decision *d, metallm_error *err);
+    int (*get_decision)(void *state, int64_t row, struct metallm__ledger_decision *d,
+                        struct metallm__buf *out, bool *found, metallm_error *err);
+    int (*visit)(void *state, int64_t after, metallm__ledger_decision_visit *visit, void *payload,
+                 metallm_error *err);
+    int (*put_feedback)(void *state, const struct metallm__ledger_feedback *f, metallm_error *err);
+    int (*get_feedback)(void *state, int64_t row, struct metallm__ledger_feedback *f,
+                        struct metallm__buf *out, bool *found, metallm_error *err);
+    int (*early)(void *state, metallm__ledger_row_visit *visit, void *payload, metallm_error *err);
+    int (*put_event)(void *state, const struct metallm__ledger_event *e, metallm_error *err);
+    int (*events)(void *state, int64_t after, metallm__ledger_event_visit *visit, void *payload,
+                  metallm_error *err);
+    int (*tops)(void *state, struct metallm__ledger_tops *out, metallm_error *err);
+    int (*put_snapshot)(void *state, const char *router, int64_t seq, const void *bytes, size_t len,
+                        metallm_error *err);
+    int (*get_snapshot)(void *state, const char *router, int64_t *seq, struct metallm__buf *out,
+                        bool *found, metallm_error *err);
+    int (*prune)(void *state, const struct metallm__ledger_prune *p, size_t *taken,
+                 metallm_error *err);
+    int (*put_key)(void *state, const struct metallm__ledger_key *k, metallm_error *err);
+    int (*drop_key)(void *state, const char *id, bool *found, metallm_error *err);
+    int (*keys)(void *state, metallm__ledger_key_visit *visit, void *payload, metallm_error *err);
+    int (*add_spend)(void *state, const struct metallm__ledger_spend *a, metallm_error *err);
+    int (*spend)(void *state, int64_t since_ms, metallm__ledger_spend_visit *visit, void *payload,
+                 metallm_error *err);
+    int (*put_change)(void *state, const char *kind, const char *name, const char *json,
+                      metallm_error *err);
+    int (*changes)(void *state, metallm__ledger_change_visit *visit, void *payload,
+                   metallm_error *err);
+};
+
 struct metallm__store_backend {
-    const char *scheme; /* of the URL, with the colon */
+    const char *scheme;                           /* of the URL, with the colon */
+    const struct metallm__ledger_backend *ledger; /* NULL: it cannot serve a gateway */
     int (*open)(void **state, const char *place, enum metallm__store_mode mode, metallm_error *err);
     void (*close)(void *state); /* NULL is fine */
 
@@ -38,6 +82,11 @@ struct metallm__store_backend {
                 const metallm_progress *progress, metallm_error *err);
     int (*vectors_get)(void *state, const struct metallm__store_vectors *v, metallm_error *err);
     int (*vectors_put)(void *state, const struct metallm__store_vectors *v, metallm_error *err);
+};
+
+struct metallm__store {
+    const struct metallm__store_backend *backend;
+    void *state;
 };
 
 extern const struct metallm__store_backend metallm__store_sqlite;

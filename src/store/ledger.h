@@ -56,11 +56,12 @@ METALLM_MUSTCHECK int metallm__ledger_get_decision(struct metallm__store *s, int
 /* Decisions with row > after, by row: calls visit until it returns other than METALLM_OK, which is
  * then the result. feedback: NULL where there is none. */
 struct metallm__ledger_feedback;
-METALLM_MUSTCHECK int metallm__ledger_visit(
-    struct metallm__store *s, int64_t after,
-    int (*visit)(void *payload, const struct metallm__ledger_decision *d,
-                 const struct metallm__ledger_feedback *feedback, metallm_error *err),
-    void *payload, metallm_error *err);
+typedef int metallm__ledger_decision_visit(void *payload, const struct metallm__ledger_decision *d,
+                                           const struct metallm__ledger_feedback *feedback,
+                                           metallm_error *err);
+METALLM_MUSTCHECK int metallm__ledger_visit(struct metallm__store *s, int64_t after,
+                                            metallm__ledger_decision_visit *visit, void *payload,
+                                            metallm_error *err);
 
 /* The feedback that counts for a decision: the last one. */
 struct metallm__ledger_feedback {
@@ -80,10 +81,10 @@ METALLM_MUSTCHECK int metallm__ledger_get_feedback(struct metallm__store *s, int
                                                    struct metallm__buf *out, bool *found,
                                                    metallm_error *err);
 /* Feedback that is no event yet (seq 0): its decision was not there when it came. */
+typedef int metallm__ledger_row_visit(void *payload, int64_t row, metallm_error *err);
 METALLM_MUSTCHECK int metallm__ledger_early(struct metallm__store *s,
-                                            int (*visit)(void *payload, int64_t row,
-                                                         metallm_error *err),
-                                            void *payload, metallm_error *err);
+                                            metallm__ledger_row_visit *visit, void *payload,
+                                            metallm_error *err);
 
 /* What learning follows: a decision was committed, or its score became `score` (NaN: was taken
  * back) from `before` (NaN: it had none). seq counts events from 1 without gaps. */
@@ -96,11 +97,11 @@ struct metallm__ledger_event {
 METALLM_MUSTCHECK int metallm__ledger_put_event(struct metallm__store *s,
                                                 const struct metallm__ledger_event *e,
                                                 metallm_error *err);
+typedef int metallm__ledger_event_visit(void *payload, const struct metallm__ledger_event *e,
+                                        metallm_error *err);
 METALLM_MUSTCHECK int metallm__ledger_events(struct metallm__store *s, int64_t after,
-                                             int (*visit)(void *payload,
-                                                          const struct metallm__ledger_event *e,
-                                                          metallm_error *err),
-                                             void *payload, metallm_error *err);
+                                             metallm__ledger_event_visit *visit, void *payload,
+                                             metallm_error *err);
 
 /* Highest numbers in use; 0: none. */
 struct metallm__ledger_tops {
@@ -139,11 +140,11 @@ METALLM_MUSTCHECK int metallm__ledger_put_key(struct metallm__store *s,
                                               metallm_error *err);
 METALLM_MUSTCHECK int metallm__ledger_drop_key(struct metallm__store *s, const char *id,
                                                bool *found, metallm_error *err);
+typedef int metallm__ledger_key_visit(void *payload, const struct metallm__ledger_key *k,
+                                      metallm_error *err);
 METALLM_MUSTCHECK int metallm__ledger_keys(struct metallm__store *s,
-                                           int (*visit)(void *payload,
-                                                        const struct metallm__ledger_key *k,
-                                                        metallm_error *err),
-                                           void *payload, metallm_error *err);
+                                           metallm__ledger_key_visit *visit, void *payload,
+                                           metallm_error *err);
 
 /* Money: adds to what a scope ("key:ID", "router:NAME") spent in the period that began then. */
 struct metallm__ledger_spend {
@@ -156,20 +157,20 @@ METALLM_MUSTCHECK int metallm__ledger_add_spend(struct metallm__store *s,
                                                 const struct metallm__ledger_spend *a,
                                                 metallm_error *err);
 /* Periods that began at since_ms or later. */
+typedef int metallm__ledger_spend_visit(void *payload, const struct metallm__ledger_spend *a,
+                                        metallm_error *err);
 METALLM_MUSTCHECK int metallm__ledger_spend(struct metallm__store *s, int64_t since_ms,
-                                            int (*visit)(void *payload,
-                                                         const struct metallm__ledger_spend *a,
-                                                         metallm_error *err),
-                                            void *payload, metallm_error *err);
+                                            metallm__ledger_spend_visit *visit, void *payload,
+                                            metallm_error *err);
 
 /* Changes made at run time (gateway/config.h, struct metallm__config_change). put replaces the one
  * of the same kind and name; json NULL takes it out. In the order in which they were first put. */
 METALLM_MUSTCHECK int metallm__ledger_put_change(struct metallm__store *s, const char *kind,
                                                  const char *name, const char *json,
                                                  metallm_error *err);
+typedef int metallm__ledger_change_visit(void *payload, const char *kind, const char *name,
+                                         const char *json, metallm_error *err);
 METALLM_MUSTCHECK int metallm__ledger_changes(struct metallm__store *s,
-                                              int (*visit)(void *payload, const char *kind,
-                                                           const char *name, const char *json,
-                                                           metallm_error *err),
-                                              void *payload, metallm_error *err);
+                                              metallm__ledger_change_visit *visit, void *payload,
+                                              metallm_error *err);
 #endif

@@ -37,6 +37,36 @@ enum metallm__sqlite_statement {
     METALLM__SQL_FIND_ENCODER,
     METALLM__SQL_GET_VECTOR,
     METALLM__SQL_PUT_VECTOR,
+    METALLM__SQL_BEGIN,
+    METALLM__SQL_COMMIT,
+    METALLM__SQL_GET_VALUE,
+    METALLM__SQL_PUT_VALUE,
+    METALLM__SQL_PUT_SETUP,
+    METALLM__SQL_GET_SETUP,
+    METALLM__SQL_PUT_DECISION,
+    METALLM__SQL_GET_DECISION,
+    METALLM__SQL_VISIT_DECISIONS,
+    METALLM__SQL_PUT_FEEDBACK,
+    METALLM__SQL_GET_FEEDBACK,
+    METALLM__SQL_EARLY_FEEDBACK,
+    METALLM__SQL_PUT_EVENT,
+    METALLM__SQL_VISIT_EVENTS,
+    METALLM__SQL_TOPS,
+    METALLM__SQL_PUT_SNAPSHOT,
+    METALLM__SQL_DROP_SNAPSHOTS,
+    METALLM__SQL_GET_SNAPSHOT,
+    METALLM__SQL_PRUNE_BOUND,
+    METALLM__SQL_PRUNE_DECISIONS,
+    METALLM__SQL_PRUNE_FEEDBACK,
+    METALLM__SQL_PRUNE_EVENTS,
+    METALLM__SQL_PUT_KEY,
+    METALLM__SQL_DROP_KEY,
+    METALLM__SQL_VISIT_KEYS,
+    METALLM__SQL_ADD_SPEND,
+    METALLM__SQL_VISIT_SPEND,
+    METALLM__SQL_PUT_CHANGE,
+    METALLM__SQL_DROP_CHANGE,
+    METALLM__SQL_VISIT_CHANGES,
     METALLM__SQL_COUNT
 };
 
@@ -46,7 +76,10 @@ struct metallm__sqlite {
     sqlite3_stmt *statements[METALLM__SQL_COUNT]; /* made when first needed */
     sqlite3_int64 file;                           /* being imported */
     bool has_answers;                             /* it gave some */
+    bool is_synced;                               /* synchronous=FULL is in force */
 };
+
+extern const struct metallm__ledger_backend metallm__sqlite_ledger;
 
 /* METALLM_E* and a sentence for the last failure of this database. */
 int metallm__sqlite_failed(const struct metallm__sqlite *s, metallm_error *err);
@@ -79,4 +112,17 @@ int metallm__sqlite_vectors_get(void *state, const struct metallm__store_vectors
                                 metallm_error *err);
 int metallm__sqlite_vectors_put(void *state, const struct metallm__store_vectors *v,
                                 metallm_error *err);
+
+int metallm__sqlite_put_key(void *state, const struct metallm__ledger_key *k, metallm_error *err);
+int metallm__sqlite_drop_key(void *state, const char *id, bool *found, metallm_error *err);
+int metallm__sqlite_keys(void *state, metallm__ledger_key_visit *visit, void *payload,
+                         metallm_error *err);
+int metallm__sqlite_add_spend(void *state, const struct metallm__ledger_spend *a,
+                              metallm_error *err);
+int metallm__sqlite_spend(void *state, int64_t since_ms, metallm__ledger_spend_visit *visit,
+                          void *payload, metallm_error *err);
+int metallm__sqlite_put_change(void *state, const char *kind, const char *name, const char *json,
+                               metallm_error *err);
+int metallm__sqlite_changes(void *state, metallm__ledger_change_visit *visit, void *payload,
+                            metallm_error *err);
 #endif

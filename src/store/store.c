@@ -15,11 +15,6 @@
 
 static const struct metallm__store_backend *const backends[] = {&metallm__store_sqlite};
 
-struct metallm__store {
-    const struct metallm__store_backend *backend;
-    void *state;
-};
-
 void metallm__store_hash(const void *bytes, size_t len, uint8_t hash[16])
 {
     const uint64_t halves[2] = {metallm__hash_bytes(bytes, len, 0x6d6574616c6c6d01u),

@@ -39,6 +39,25 @@ static const char *const schema_steps[] = {
     "CREATE TABLE encoders(id INTEGER PRIMARY KEY, kind TEXT NOT NULL UNIQUE);"
     "CREATE TABLE vectors(encoder INTEGER NOT NULL REFERENCES encoders(id), text BLOB NOT NULL,"
     " vector BLOB NOT NULL, UNIQUE(encoder, text));",
+    /* the gateway's tables (ledger.h) */
+    "CREATE TABLE gateway(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE setups(hash INTEGER PRIMARY KEY, json TEXT NOT NULL);"
+    "CREATE TABLE decisions(id INTEGER PRIMARY KEY, nonce INTEGER NOT NULL,"
+    " time_ms INTEGER NOT NULL, record BLOB NOT NULL, text TEXT);"
+    "CREATE TABLE feedback(decision INTEGER PRIMARY KEY, nonce INTEGER NOT NULL,"
+    " time_ms INTEGER NOT NULL, score REAL, seq INTEGER NOT NULL, label TEXT, comment TEXT);"
+    "CREATE INDEX feedback_early ON feedback(decision) WHERE seq = 0;"
+    "CREATE TABLE events(seq INTEGER PRIMARY KEY, decision INTEGER NOT NULL, first INTEGER,"
+    " score REAL, before REAL);"
+    "CREATE TABLE snapshots(router TEXT NOT NULL, seq INTEGER NOT NULL, state BLOB NOT NULL,"
+    " UNIQUE(router, seq));"
+    "CREATE TABLE client_keys(id TEXT PRIMARY KEY, hash BLOB NOT NULL, json TEXT NOT NULL)"
+    " WITHOUT ROWID;"
+    "CREATE TABLE spend(scope TEXT NOT NULL, period_ms INTEGER NOT NULL, usd REAL NOT NULL,"
+    " requests INTEGER NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY(scope, period_ms))"
+    " WITHOUT ROWID;"
+    "CREATE TABLE changes(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL,"
+    " json TEXT NOT NULL, UNIQUE(kind, name));",
 };
 #define SCHEMA_VERSION ((int)(sizeof schema_steps / sizeof *schema_steps))
 
@@ -104,6 +123,57 @@ static const char *const sql[METALLM__SQL_COUNT] = {
     [METALLM__SQL_FIND_ENCODER] = "SELECT id FROM encoders WHERE kind = ?1",
     [METALLM__SQL_GET_VECTOR] = "SELECT vector FROM vectors WHERE encoder = ?1 AND text = ?2",
     [METALLM__SQL_PUT_VECTOR] = "INSERT OR REPLACE INTO vectors VALUES(?1, ?2, ?3)",
+    [METALLM__SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [METALLM__SQL_COMMIT] = "COMMIT",
+    [METALLM__SQL_GET_VALUE] = "SELECT value FROM gateway WHERE name = ?1",
+    [METALLM__SQL_PUT_VALUE] = "INSERT OR REPLACE INTO gateway VALUES(?1, ?2)",
+    [METALLM__SQL_PUT_SETUP] = "INSERT OR IGNORE INTO setups VALUES(?1, ?2)",
+    [METALLM__SQL_GET_SETUP] = "SELECT json FROM setups WHERE hash = ?1",
+    [METALLM__SQL_PUT_DECISION] = "INSERT INTO decisions VALUES(?1, ?2, ?3, ?4, ?5)",
+    [METALLM__SQL_GET_DECISION] = "SELECT nonce, time_ms, record FROM decisions WHERE id = ?1",
+    [METALLM__SQL_VISIT_DECISIONS] =
+        "SELECT d.id, d.nonce, d.time_ms, d.record, f.nonce, f.time_ms, f.score, f.seq, f.label,"
+        " f.comment FROM decisions d LEFT JOIN feedback f ON f.decision = d.id"
+        " AND f.nonce = d.nonce WHERE d.id > ?1 ORDER BY d.id",
+    [METALLM__SQL_PUT_FEEDBACK] =
+        "INSERT OR REPLACE INTO feedback VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [METALLM__SQL_GET_FEEDBACK] = "SELECT nonce, time_ms, score, seq, label, comment FROM feedback"
+                                  " WHERE decision = ?1",
+    [METALLM__SQL_EARLY_FEEDBACK] = "SELECT decision FROM feedback WHERE seq = 0 ORDER BY decision",
+    [METALLM__SQL_PUT_EVENT] = "INSERT INTO events VALUES(?1, ?2, ?3, ?4, ?5)",
+    [METALLM__SQL_VISIT_EVENTS] =
+        "SELECT seq, decision, first, score, before FROM events WHERE seq > ?1 ORDER BY seq",
+    [METALLM__SQL_TOPS] = "SELECT max(ifnull((SELECT max(id) FROM decisions), 0),"
+                          " ifnull((SELECT max(decision) FROM feedback), 0)),"
+                          " max(ifnull((SELECT max(seq) FROM events), 0),"
+                          " ifnull((SELECT max(seq) FROM snapshots), 0))",
+    [METALLM__SQL_PUT_SNAPSHOT] = "INSERT OR REPLACE INTO snapshots VALUES(?1, ?2, ?3)",
+    [METALLM__SQL_DROP_SNAPSHOTS] =
+        "DELETE FROM snapshots WHERE router = ?1 AND seq < (SELECT seq FROM snapshots"
+        " WHERE router = ?1 ORDER BY seq DESC LIMIT 1 OFFSET 1)",
+    [METALLM__SQL_GET_SNAPSHOT] =
+        "SELECT seq, state FROM snapshots WHERE router = ?1 ORDER BY seq DESC LIMIT 1",
+    /* The last of the oldest rows that go. */
+    [METALLM__SQL_PRUNE_BOUND] =
+        "SELECT max(id) FROM (SELECT id, time_ms FROM decisions ORDER BY id LIMIT ?4)"
+        " WHERE (time_ms < ?1 OR id <= (SELECT max(id) FROM decisions) - ?2)"
+        " AND id < ifnull((SELECT min(decision) FROM events WHERE seq > ?3), 9223372036854775807)",
+    [METALLM__SQL_PRUNE_DECISIONS] = "DELETE FROM decisions WHERE id <= ?1",
+    [METALLM__SQL_PRUNE_FEEDBACK] = "DELETE FROM feedback WHERE decision <= ?1",
+    [METALLM__SQL_PRUNE_EVENTS] = "DELETE FROM events WHERE seq <= ?1",
+    [METALLM__SQL_PUT_KEY] = "INSERT OR REPLACE INTO client_keys VALUES(?1, ?2, ?3)",
+    [METALLM__SQL_DROP_KEY] = "DELETE FROM client_keys WHERE id = ?1",
+    [METALLM__SQL_VISIT_KEYS] = "SELECT id, hash, json FROM client_keys ORDER BY id",
+    [METALLM__SQL_ADD_SPEND] =
+        "INSERT INTO spend VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(scope, period_ms) DO UPDATE SET"
+        " usd = usd + excluded.usd, requests = requests + excluded.requests,"
+        " tokens = tokens + excluded.tokens",
+    [METALLM__SQL_VISIT_SPEND] = "SELECT scope, period_ms, usd, requests, tokens FROM spend"
+                                 " WHERE period_ms >= ?1 ORDER BY scope, period_ms",
+    [METALLM__SQL_PUT_CHANGE] = "INSERT INTO changes(kind, name, json) VALUES(?1, ?2, ?3)"
+                                " ON CONFLICT(kind, name) DO UPDATE SET json = excluded.json",
+    [METALLM__SQL_DROP_CHANGE] = "DELETE FROM changes WHERE kind = ?1 AND name = ?2",
+    [METALLM__SQL_VISIT_CHANGES] = "SELECT kind, name, json FROM changes ORDER BY id",
 };
 
 int metallm__sqlite_failed(const struct metallm__sqlite *s, metallm_error *err)
@@ -226,7 +296,7 @@ static int check_schema(struct metallm__sqlite *s, enum metallm__store_mode mode
                                   s->path, version, SCHEMA_VERSION);
     if (version == SCHEMA_VERSION)
         return METALLM_OK;
-    if (mode == METALLM__STORE_FILL)
+    if (mode == METALLM__STORE_FILL || version > 0)
         return upgrade(s, version, err);
     return metallm__error_set(err, METALLM_EFORMAT,
                               is_empty ? "the store '%s' is empty (schema %d): fill it with "
@@ -238,15 +308,18 @@ static int check_schema(struct metallm__sqlite *s, enum metallm__store_mode mode
 
 static int prepare(struct metallm__sqlite *s, enum metallm__store_mode mode, metallm_error *err)
 {
-    bool fills = mode == METALLM__STORE_FILL;
+    int version = SCHEMA_VERSION;
     sqlite3_busy_timeout(s->db, BUSY_MS);
     int rc = metallm__sqlite_exec(s, "PRAGMA synchronous=NORMAL; PRAGMA temp_store=FILE;", err);
-    if (rc == METALLM_OK && fills)
+    if (rc == METALLM_OK)
+        rc = pragma_number(s, "PRAGMA user_version", &version, err);
+    const bool writes = mode == METALLM__STORE_FILL || (version > 0 && version < SCHEMA_VERSION);
+    if (rc == METALLM_OK && writes)
         rc = metallm__sqlite_exec(s, "PRAGMA journal_mode=WAL; BEGIN IMMEDIATE;", err);
     if (rc != METALLM_OK)
         return rc;
     rc = check_schema(s, mode, err);
-    if (!fills)
+    if (!writes)
         return rc;
     if (rc == METALLM_OK)
         rc = metallm__sqlite_exec(s, "COMMIT;", err);
@@ -300,6 +373,7 @@ static int open_sqlite(void **state, const char *place, enum metallm__store_mode
 
 const struct metallm__store_backend metallm__store_sqlite = {
     .scheme = "sqlite:",
+    .ledger = &metallm__sqlite_ledger,
     .open = open_sqlite,
     .close = close_sqlite,
     .wait = wait_sqlite,
