@@ -125,7 +125,8 @@ METALLM_MUSTCHECK int metallm__brain_decide(const struct metallm__view *v,
                                             struct metallm__brain_decision *d, metallm_error *err);
 /* Books what a request cost on the router's budget, once. */
 void metallm__brain_spent(const struct metallm__view *v, double usd);
-/* Copies the decision into a record: setup, version, constraints, candidates, z, flags. */
+/* Copies the decision into a record: setup, version, constraints, candidates, z, flags. Models of a
+ * setup are numbered as the view's candidates; those of the direct setup as config->models. */
 void metallm__brain_record(const struct metallm__view *v, const struct metallm__brain_decision *d,
                            struct metallm__record *r);
 

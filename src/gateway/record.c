@@ -35,7 +35,7 @@ _Static_assert(sizeof(struct fixed) == 208, "the layout is part of the format");
 
 static const struct metallm__candidate *answered(const struct metallm__record *r)
 {
-    return r->prior_candidate < r->candidate_count ? &r->candidates[r->prior_candidate] : NULL;
+    return r->model < r->candidate_count ? &r->candidates[r->model] : NULL;
 }
 
 static void add_floats(struct metallm__buf *out, const double *values, size_t count)
@@ -58,7 +58,7 @@ static void add_arrays(struct metallm__buf *out, const struct metallm__record *r
     }
     metallm__buf_add(out, r->z, r->dim * sizeof *r->z);
     for (uint32_t i = 0; i < r->attempt_count; i++) {
-        const struct metallm__attempt *a = &r->attempts[i];
+        const struct metallm__record_attempt *a = &r->attempts[i];
         const uint16_t numbers[4] = {(uint16_t)a->model, (uint16_t)a->deployment,
                                      (uint16_t)a->status, (uint16_t)a->failure};
         metallm__buf_add(out, numbers, sizeof numbers);
@@ -168,7 +168,6 @@ static void take_fixed(struct metallm__record *r, const struct fixed *f)
         .ttft_ms = (double)f->ttft_ms,
         .status = f->status,
         .answer_hash = f->answer_hash,
-        .prior_candidate = METALLM__RECORD_NONE,
         .prior = {(double)f->prior[0], (double)f->prior[1], (double)f->prior[2],
                   (double)f->prior[3]},
     };
@@ -193,11 +192,11 @@ static void take_candidate(struct metallm__candidate *c, const char *at)
     };
 }
 
-static void take_attempt(struct metallm__attempt *a, const char *at)
+static void take_attempt(struct metallm__record_attempt *a, const char *at)
 {
     uint16_t x[4];
     memcpy(x, at, sizeof x);
-    *a = (struct metallm__attempt){
+    *a = (struct metallm__record_attempt){
         .model = x[0], .deployment = x[1], .status = x[2], .failure = x[3]};
     memcpy(&a->ms, at + sizeof x, sizeof a->ms);
 }

@@ -26,8 +26,8 @@ struct metallm__candidate {
     double prior_quality, prior_sd, prior_cost_usd, prior_latency_ms; /* before feedback */
 };
 
-struct metallm__attempt {
-    uint32_t model;      /* index into the setup's models */
+struct metallm__record_attempt {
+    uint32_t model;      /* of the setup */
     uint32_t deployment; /* of that model */
     uint32_t status;     /* HTTP; 0: no answer */
     uint32_t failure;    /* upstream's own code of what went wrong; 0: nothing */
@@ -66,21 +66,20 @@ struct metallm__record {
     double money;                      /* quality per dollar that was paid with */
     uint32_t chosen;                   /* candidate */
     double propensity;
-    uint32_t model; /* index into the setup's models: answered, or was tried last; or NONE */
+    uint32_t model; /* of the setup: answered, or was tried last; METALLM__RECORD_NONE: none */
     uint32_t candidate_count; /* the setup's; 0: nothing was decided */
     struct metallm__candidate *candidates;
     uint32_t dim; /* floats in z; 0: none */
     float *z;     /* what the decision was made on and what is learned on */
     uint32_t attempt_count;
-    struct metallm__attempt *attempts;
+    struct metallm__record_attempt *attempts;
     struct metallm__usage usage;
     double cost_usd;            /* NaN: not known */
     double latency_ms, ttft_ms; /* NaN: not known */
     uint32_t status;            /* HTTP status that the client got; 0: it had gone */
-    uint32_t prior_candidate;   /* candidate that answered; METALLM__RECORD_NONE; not kept */
     struct metallm__prior {
         double quality, sd, cost_usd, latency_ms;
-    } prior;              /* decoded: of the one that answered, before feedback; NaN: unknown */
+    } prior;              /* decoded: of the model that answered, before feedback; NaN: not known */
     uint64_t answer_hash; /* of the answer, normalised (grade.h); 0: none */
 };
 
@@ -90,7 +89,7 @@ METALLM_MUSTCHECK int metallm__record_encode(const struct metallm__record *r,
 /* Room that decoding fills. */
 struct metallm__record_room {
     struct metallm__candidate candidates[METALLM_MODELS_MAX];
-    struct metallm__attempt attempts[METALLM__RECORD_ATTEMPTS_MAX];
+    struct metallm__record_attempt attempts[METALLM__RECORD_ATTEMPTS_MAX];
     float z[METALLM__RECORD_DIM_MAX];
 };
 /* METALLM_EFORMAT: damaged, or of a newer version. Of the candidates' priors only that of the one
