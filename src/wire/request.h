@@ -12,6 +12,7 @@
 #define METALLM__WIRE_DEPTH_MAX        128u /* of nested arrays and objects */
 #define METALLM__WIRE_NAME_BYTES_MAX   256u /* model names, tasks, sessions */
 #define METALLM__WIRE_MODELS_MAX       64u  /* names in metallm.models */
+#define METALLM__WIRE_LABEL_BYTES_MAX  4096u
 #define METALLM__WIRE_SYSTEM_BYTES_MAX 512u /* of the system message in the text routed on */
 #define METALLM__WIRE_TEXT_BYTES_MAX   ((size_t)64 << 10) /* of the text routed on */
 
@@ -30,6 +31,7 @@ struct metallm__wire_hints {
     struct metallm__span models[METALLM__WIRE_MODELS_MAX]; /* the only ones that may answer */
     unsigned model_count;
     struct metallm__span task, session;
+    struct metallm__span label; /* the right answer, for graders; at most 4,096 bytes */
 };
 
 /* What an LLM must be able to do to answer. */
@@ -68,7 +70,7 @@ struct metallm__wire_request {
 
     /* Owned, and used by the writers. */
     yyjson_doc *doc;
-    struct metallm__buf texts;             /* joined texts */
+    struct metallm__buf texts, joined;     /* texts of several parts; `text` */
     struct metallm__wire_range model_at;   /* the value of "model" */
     struct metallm__wire_range hints_at;   /* "metallm" with its comma; empty: none */
     struct metallm__wire_range options_at; /* the value of "stream_options"; empty: none */
@@ -87,16 +89,19 @@ METALLM_MUSTCHECK int metallm__wire_request_read(struct metallm__wire_request *o
                                                  metallm_error *err);
 void metallm__wire_request_fini(struct metallm__wire_request *r); /* a cleared record is fine */
 
-/* One hint from a header "x-metallm-NAME: value" (name without the prefix, any case; models are
- * separated by commas). The value's bytes are borrowed. A hint in the body wins: call this only for
- * what is not given there, or before reading. METALLM_ENOTFOUND: no such hint; METALLM_EINVAL. */
+/* One hint from a header "x-metallm-NAME: value" (name without the prefix, any case, "-" or "_";
+ * models are separated by commas). The value's bytes are borrowed. It fills what is not given yet:
+ * a hint in the body wins. METALLM_ENOTFOUND: no such hint; METALLM_EINVAL: out of range. */
 METALLM_MUSTCHECK int metallm__wire_hint_header(struct metallm__wire_hints *h,
                                                 struct metallm__span name,
                                                 struct metallm__span value, metallm_error *err);
 void metallm__wire_hints_clear(struct metallm__wire_hints *h); /* nothing given */
 
-/* Tokens of a text where nobody counted: (ASCII bytes)/4 + 0.8 (other characters), rounded up.
- * Source: OpenAI's rule of thumb of four characters a token for English. */
+/* Tokens of a text where nobody counted: (ASCII bytes) / 4 + 0.8 (other characters), after the rule
+ * of thumb of four characters a token for English. In units, which can be added up over pieces, or
+ * rounded up to tokens. */
+#define METALLM__TOKEN_UNITS 20u
+uint64_t metallm__token_units(struct metallm__span text);
 uint32_t metallm__tokens_estimate(struct metallm__span text);
 
 #endif

@@ -8,8 +8,8 @@
 
 #define METALLM__SSE_EVENT_BYTES_MAX ((size_t)8 << 20) /* the default: images come as one event */
 
-/* One event. Everything points into the parser's or the caller's bytes and is valid during the
- * callback alone. */
+/* One event. name and data are valid during the callback; raw until the sink is called with NULL,
+ * which ends each feed. */
 struct metallm__sse_event {
     struct metallm__span raw;  /* all its bytes: comments, fields and the blank line that ends it */
     struct metallm__span name; /* of the last "event:" field; len 0: none */
@@ -17,7 +17,8 @@ struct metallm__sse_event {
     bool has_data;             /* an event without data is a comment or a heartbeat */
 };
 
-/* Returns METALLM_OK to go on; anything else stops the feed, which returns it. */
+/* event NULL: no more of this feed. Returns METALLM_OK to go on; anything else stops the feed,
+ * which returns it. */
 typedef int (*metallm__sse_sink)(void *payload, const struct metallm__sse_event *event);
 
 /* Fields are the parser's own. */

@@ -32,7 +32,7 @@ struct metallm__wire_usage {
 struct metallm__wire_answer {
     struct metallm__wire_usage usage;
     enum metallm__wire_finish finish; /* of the last choice that told one */
-    uint32_t text_tokens;             /* estimate of what was written, for where usage is missing */
+    uint64_t text_units;              /* of what was written, METALLM__TOKEN_UNITS each token */
     char id[64], model[96];           /* the upstream's own; "" where not told */
 };
 void metallm__wire_answer_clear(struct metallm__wire_answer *a); /* nothing known */
