@@ -105,7 +105,7 @@ enum metallm__period {
 
 enum metallm__grader_kind {
     METALLM__GRADER_EXACT, /* the answer, trimmed, equals the label sent with the request */
-    METALLM__GRADER_REGEX, /* POSIX extended regular expression found in the answer */
+    METALLM__GRADER_REGEX, /* regular expression (PCRE2) found in the answer */
     METALLM__GRADER_JSON,  /* the answer is valid JSON */
     METALLM__GRADER_JUDGE, /* an LLM scores the answer, on a share of the requests */
 };

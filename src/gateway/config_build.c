@@ -2,7 +2,6 @@
  * config_build.c - what the table of options cannot say: names that must exist, values that exclude
  * each other. Makes the config of the raw records. Addresses and URLs: config_address.c. */
 #include <math.h>
-#include <regex.h>
 #include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "base/near.h"
 #include "gateway/config_address.h"
+#include "gateway/pattern.h"
 #include "router/policy.h"
 
 struct builder {
@@ -377,11 +377,9 @@ static int build_graders(const struct builder *b, const struct metallm__raw_rout
                           is_judge ? "kind judge wants a model" : "a model belongs to kind judge");
         if (!is_judge && g->prompt[0] != '\0')
             return refuse(b, g->line, option, "a prompt belongs to kind judge");
-        regex_t regex;
-        if (is_regex && regcomp(&regex, g->pattern, REG_EXTENDED | REG_NOSUB) != 0)
-            return refuse(b, g->line, option, "not a regular expression: '%.60s'", g->pattern);
-        if (is_regex)
-            regfree(&regex);
+        metallm_error why;
+        if (is_regex && metallm__pattern_check(g->pattern, &why) != METALLM_OK)
+            return refuse(b, g->line, option, "not a regular expression: %s", why.message);
         int rc = is_judge ? find_model(b, g->line, option, g->model, &out[i].model) : METALLM_OK;
         if (rc != METALLM_OK)
             return rc;
