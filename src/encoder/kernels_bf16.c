@@ -3,13 +3,15 @@
  * because the instruction (vdpbf16ps) adds the products of pairs.
  *
  * For a head of D columns and n keys, padded to a multiple of 16:
- *   turned [D / 2][padded] lanes: columns 2p, 2p+1 of key j
+ *   turned [padded / 32][D / 2][32] lanes: columns 2p, 2p+1 of key j; a last block of 16 keys is
+ *          [D / 2][16]
  *   paired [padded / 2][D] lanes: column d of values 2j, 2j+1
  * and QUERIES query rows at a time: scores (fp32), softmax (bfloat16, in place of the scores),
  * sums. */
 #include "encoder/kernels_bf16.h"
 
 #include "encoder/kernels_int8.h"
+#include "encoder/simd_gelu.h"
 #include "encoder/simd_int8.h"
 #include "encoder/simd_math.h"
 
@@ -46,7 +48,7 @@ void metallm__bf16_gelu(uint16_t *out, const float *c, const float *bias, uint32
 {
     for (uint32_t r = 0; r < rows; r++, out += columns, c += columns)
         for (uint32_t i = 0; i < columns; i += LANES)
-            store_bf16(out + i, gelu_of(vf_load(c + i) + vf_load(bias + i)));
+            store_bf16(out + i, rough_gelu_of(vf_load(c + i) + vf_load(bias + i)));
 }
 
 void metallm__int8_restore_bf16(uint16_t *out, const int32_t *sums,
@@ -110,13 +112,16 @@ static void turn_keys(uint32_t *turned, const uint16_t *keys, size_t stride, uin
         uint32_t lanes = (columns - d < 32 ? columns - d : 32) / 2;
         __mmask16 mask = (__mmask16)((1u << lanes) - 1);
         for (uint32_t j = 0; j < padded; j += GROUP) {
+            const uint32_t first = j / (2 * GROUP) * (2 * GROUP), left = padded - first;
+            const uint32_t width = left < 2 * GROUP ? left : 2 * GROUP;
+            uint32_t *block = turned + (size_t)first * columns / 2 + (j - first);
             __m512i v[GROUP];
             for (uint32_t i = 0; i < GROUP; i++)
                 v[i] = j + i < rows ? _mm512_maskz_loadu_epi32(mask, keys + (j + i) * stride + d)
                                     : _mm512_setzero_si512();
             transpose(v);
             for (uint32_t i = 0; i < lanes; i++)
-                _mm512_store_si512(turned + (size_t)(d / 2 + i) * padded + j, v[i]);
+                _mm512_store_si512(block + (size_t)(d / 2 + i) * width, v[i]);
         }
     }
 }
@@ -155,7 +160,7 @@ static inline __attribute__((always_inline)) void score_some(float *scores, cons
         for (int v = 0; v < vectors; v++)
             sum[i][v] = vf_set(0);
     for (uint32_t d = 0; d < columns; d += 2) {
-        const uint32_t *k = turned + (size_t)(d / 2) * padded + j;
+        const uint32_t *k = turned + (size_t)j * columns / 2 + (size_t)(d / 2) * vectors * GROUP;
         __m512bh keys[2];
         for (int v = 0; v < vectors; v++)
             keys[v] = as_bf16(_mm512_load_si512(k + v * GROUP));
@@ -178,41 +183,55 @@ static void score(float *scores, const uint32_t *turned, const uint16_t *const *
         score_some(scores, turned, q, padded, columns, j, 1);
 }
 
-/* 2^x for x <= 0: 2^f for |f| <= 1/2 by its Taylor series to the fourth power; the relative error
- * of 5e-5 is far below bfloat16's. */
+/* 2^x for x <= 0: 2^f for 0 <= f < 1 by a cubic fitted to even relative error, 8e-5: far below
+ * bfloat16's. */
 static inline vf power_of_two(vf x)
 {
     x = vf_max(x, vf_set(-126.0f));
-    vf n = vf_round(x), f = x - n;
-    vf p = vf_set(9.6181291e-3f);
-    p = vf_fma(p, f, vf_set(5.5504109e-2f));
-    p = vf_fma(p, f, vf_set(2.4022651e-1f));
-    p = vf_fma(p, f, vf_set(6.9314718e-1f));
-    p = vf_fma(p, f, vf_set(1.0f));
-    return vf_scale(p, n);
+    vf f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); /* x - floor(x) */
+    vf p = vf_set(7.80247e-2f);
+    p = vf_fma(p, f, vf_set(2.26067420e-1f));
+    p = vf_fma(p, f, vf_set(6.95833160e-1f));
+    p = vf_fma(p, f, vf_set(9.99925290e-1f));
+    return vf_scale(p, x); /* takes the floor of x itself */
 }
 
-/* Turns a row of scores into bfloat16 numbers 2^(factor (s - max)), zero beyond rows, in place;
- * they are to be divided by their sum, which is returned inverted. */
-static inline float softmax(float *s, uint32_t rows, uint32_t padded, float factor)
+/* Turns QUERIES rows of scores into bfloat16 numbers 2^(factor (s - max)), zero beyond rows, in
+ * place; they are to be divided by their sums, which are returned inverted. The rows go side by
+ * side: the steps of one wait for each other. */
+static inline void softmax(float *scores, uint32_t rows, uint32_t padded, float factor,
+                           float *inverse)
 {
-    __mmask16 last = (__mmask16)(0xffffu >> (padded - rows));
-    uint32_t end = padded - GROUP;
-    vf lowest = vf_set(-INFINITY), sum = vf_set(0);
-    vf high = _mm512_mask_mov_ps(lowest, last, _mm512_load_ps(s + end));
+    const __mmask16 last = (__mmask16)(0xffffu >> (padded - rows));
+    const uint32_t end = padded - GROUP;
+    const vf scale = vf_set(factor);
+    vf top[QUERIES], sum[QUERIES];
+    for (int i = 0; i < QUERIES; i++)
+        top[i] = _mm512_mask_mov_ps(vf_set(-INFINITY), last,
+                                    _mm512_load_ps(scores + (size_t)i * padded + end));
     for (uint32_t j = 0; j < end; j += GROUP)
-        high = vf_max(high, _mm512_load_ps(s + j));
-    vf scale = vf_set(factor), top = vf_set(_mm512_reduce_max_ps(high) * factor);
-    uint16_t *out = (uint16_t *)(void *)s; /* never ahead of what is read */
-    for (uint32_t j = 0; j < end; j += GROUP) {
-        vf e = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(s + j), scale, top));
-        sum = sum + e;
-        store_bf16(out + j, e);
+        for (int i = 0; i < QUERIES; i++)
+            top[i] = vf_max(top[i], _mm512_load_ps(scores + (size_t)i * padded + j));
+    for (int i = 0; i < QUERIES; i++) {
+        top[i] = vf_set(_mm512_reduce_max_ps(top[i]) * factor);
+        sum[i] = vf_set(0);
     }
-    vf e = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(s + end), scale, top));
-    e = _mm512_maskz_mov_ps(last, e);
-    store_bf16(out + end, e);
-    return 1.0f / _mm512_reduce_add_ps(sum + e);
+    for (uint32_t j = 0; j < end; j += GROUP)
+        for (int i = 0; i < QUERIES; i++) {
+            float *s = scores + (size_t)i * padded; /* written never ahead of what is read */
+            vf e = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(s + j), scale, top[i]));
+            sum[i] = sum[i] + e;
+            store_bf16((uint16_t *)(void *)s + j, e);
+        }
+    for (int i = 0; i < QUERIES; i++) {
+        float *s = scores + (size_t)i * padded;
+        vf e = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(s + end), scale, top[i]));
+        e = _mm512_maskz_mov_ps(last, e);
+        sum[i] = sum[i] + e;
+        store_bf16((uint16_t *)(void *)s + end, e);
+    }
+    for (int i = 0; i < QUERIES; i++)
+        inverse[i] = 1.0f / _mm512_reduce_add_ps(sum[i]);
 }
 
 /* context[i] columns c..c+16*vectors = factor[i] * sum of the row's weights times the values. */
@@ -269,8 +288,7 @@ static void attend_head(const struct metallm__attend_bf16 *a, uint32_t head)
             context[i] = a->context + (size_t)row * a->hidden + at;
         }
         score(scores, turned, q, padded, columns);
-        for (uint32_t i = 0; i < QUERIES; i++)
-            inverse[i] = softmax(scores + (size_t)i * padded, a->rows, padded, factor);
+        softmax(scores, a->rows, padded, factor, inverse);
         mix(context, scores, inverse, paired, a->rows, padded, columns);
     }
 }

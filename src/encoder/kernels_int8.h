@@ -32,6 +32,12 @@ void metallm__int8_gelu(uint8_t *q, struct metallm__row8 *rows8_out, const int32
 void metallm__int8_add_norm(float *x, const int32_t *sums, const struct metallm__row8 *rows8,
                             const struct metallm__columns8 *c, uint32_t rows, uint32_t columns,
                             const struct metallm__norm *norm);
+/* The same, and q = x * smooth for the next product; rows8_out may be rows8. */
+void metallm__int8_add_norm_quantise(uint8_t *q, struct metallm__row8 *rows8_out, float *x,
+                                     const int32_t *sums, const struct metallm__row8 *rows8,
+                                     const struct metallm__columns8 *c, const float *smooth,
+                                     uint32_t rows, uint32_t columns,
+                                     const struct metallm__norm *norm);
 /* bfloat16 of sums + bias, for attention in bfloat16 (needs AVX512_BF16: kernels_bf16.c). */
 void metallm__int8_restore_bf16(uint16_t *out, const int32_t *sums,
                                 const struct metallm__row8 *rows8,

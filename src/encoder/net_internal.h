@@ -104,6 +104,16 @@ uint32_t metallm__block_rows(uint32_t left);
 /* w->block = in W^T; in has the precision's type. Does nothing once w->rc is set. */
 void metallm__product_run(struct metallm__worker *w, const struct metallm__product *p,
                           const void *in, uint32_t rows);
+/* feed_forward of the precisions whose products give floats (fp32, bf16). */
+struct metallm__float_steps {
+    void (*product)(struct metallm__worker *w, const struct metallm__product *p, const float *in,
+                    uint32_t rows); /* w->block = in W^T */
+    void (*gelu)(struct metallm__worker *w, const float *bias, uint32_t rows,
+                 uint32_t columns); /* w->input = GELU(w->block + bias), of the precision's type */
+};
+void metallm__feed_forward(const struct metallm__float_steps *steps, struct metallm__worker *w,
+                           const struct metallm__net_layer *l, const struct metallm__bert_layer *b,
+                           uint32_t begin, uint32_t end);
 /* Attention over w's share of each sequence, by what the net says of its type. */
 void metallm__attend_run(struct metallm__worker *w, uint32_t begin, uint32_t end);
 #endif

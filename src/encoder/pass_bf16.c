@@ -24,22 +24,16 @@ static void project(struct metallm__worker *w, const struct metallm__net_layer *
     }
 }
 
+static void gelu(struct metallm__worker *w, const float *bias, uint32_t rows, uint32_t columns)
+{
+    metallm__bf16_gelu(w->input, w->block, bias, rows, columns);
+}
+
 static void feed_forward(struct metallm__worker *w, const struct metallm__net_layer *l,
                          const struct metallm__bert_layer *b, uint32_t begin, uint32_t end)
 {
-    const struct metallm__crew *crew = w->crew;
-    const struct metallm__kernels *k = crew->net->kernels;
-    const uint32_t hidden = l->down.columns, inner = l->up.columns;
-    for (uint32_t r = begin, n; r < end; r += n) {
-        n = metallm__block_rows(end - r);
-        float *x = crew->x + (size_t)r * hidden;
-        product(w, &l->attended, crew->context + (size_t)r * hidden, n);
-        k->add_norm(x, w->block, l->attended.bias, n, hidden, &b->attended_norm);
-        product(w, &l->up, x, n);
-        metallm__bf16_gelu(w->input, w->block, l->up.bias, n, inner);
-        metallm__product_run(w, &l->down, w->input, n);
-        k->add_norm(x, w->block, l->down.bias, n, hidden, &b->output_norm);
-    }
+    static const struct metallm__float_steps steps = {product, gelu};
+    metallm__feed_forward(&steps, w, l, b, begin, end);
 }
 
 const struct metallm__pass metallm__pass_bf16 = {project, metallm__attend_run, feed_forward};

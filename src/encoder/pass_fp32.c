@@ -34,7 +34,7 @@ static void product(struct metallm__worker *w, const struct metallm__product *p,
 {
     if (p->seen != NULL)
         note(p->seen, in, rows, p->inputs);
-    if (rows % METALLM__GEMM_ROW_STEP != 0 && in != w->input)
+    if (rows % METALLM__GEMM_ROW_STEP != 0)
         in = memcpy(w->input, in, (size_t)rows * p->inputs * sizeof *in);
     metallm__product_run(w, p, in, rows);
 }
@@ -101,8 +101,9 @@ void metallm__attend_run(struct metallm__worker *w, uint32_t begin, uint32_t end
     }
 }
 
-static void feed_forward(struct metallm__worker *w, const struct metallm__net_layer *l,
-                         const struct metallm__bert_layer *b, uint32_t begin, uint32_t end)
+void metallm__feed_forward(const struct metallm__float_steps *steps, struct metallm__worker *w,
+                           const struct metallm__net_layer *l, const struct metallm__bert_layer *b,
+                           uint32_t begin, uint32_t end)
 {
     const struct metallm__crew *crew = w->crew;
     const struct metallm__kernels *k = crew->net->kernels;
@@ -110,13 +111,27 @@ static void feed_forward(struct metallm__worker *w, const struct metallm__net_la
     for (uint32_t r = begin, n; r < end; r += n) {
         n = metallm__block_rows(end - r);
         float *x = crew->x + (size_t)r * hidden;
-        product(w, &l->attended, crew->context + (size_t)r * hidden, n);
+        steps->product(w, &l->attended, crew->context + (size_t)r * hidden, n);
         k->add_norm(x, w->block, l->attended.bias, n, hidden, &b->attended_norm);
-        product(w, &l->up, x, n);
-        k->gelu(w->input, w->block, l->up.bias, n, inner);
-        product(w, &l->down, w->input, n);
+        steps->product(w, &l->up, x, n);
+        steps->gelu(w, l->up.bias, n, inner);
+        if (l->down.seen != NULL)
+            note(l->down.seen, w->input, n, inner);
+        metallm__product_run(w, &l->down, w->input, n);
         k->add_norm(x, w->block, l->down.bias, n, hidden, &b->output_norm);
     }
+}
+
+static void gelu(struct metallm__worker *w, const float *bias, uint32_t rows, uint32_t columns)
+{
+    w->crew->net->kernels->gelu(w->input, w->block, bias, rows, columns);
+}
+
+static void feed_forward(struct metallm__worker *w, const struct metallm__net_layer *l,
+                         const struct metallm__bert_layer *b, uint32_t begin, uint32_t end)
+{
+    static const struct metallm__float_steps steps = {product, gelu};
+    metallm__feed_forward(&steps, w, l, b, begin, end);
 }
 
 const struct metallm__pass metallm__pass_fp32 = {project, metallm__attend_run, feed_forward};

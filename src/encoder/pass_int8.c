@@ -38,9 +38,10 @@ static void feed_forward(struct metallm__worker *w, const struct metallm__net_la
         n = metallm__block_rows(end - r);
         float *x = crew->x + (size_t)r * hidden;
         product(w, &l->attended, crew->context + (size_t)r * hidden, n);
-        metallm__int8_add_norm(x, w->block, w->rows8[0], &l->attended.columns8, n, hidden,
-                               &b->attended_norm);
-        product(w, &l->up, x, n);
+        metallm__int8_add_norm_quantise(w->input, w->rows8[0], x, w->block, w->rows8[0],
+                                        &l->attended.columns8, l->up.smooth, n, hidden,
+                                        &b->attended_norm);
+        metallm__product_run(w, &l->up, w->input, n);
         metallm__int8_gelu(w->input, w->rows8[1], w->block, w->rows8[0], &l->up.columns8,
                            l->down.smooth, w->line, n, inner);
         metallm__product_run(w, &l->down, w->input, n);

@@ -215,12 +215,33 @@ static void attention_equals_plain_arithmetic(void **state)
         }
 }
 
+/* The passes of small numbers take a shorter way to GELU. */
+static void gelu_in_small_numbers_is_near(void **state)
+{
+    (void)state;
+    if (isa < METALLM__ISA_BF16)
+        skip();
+    enum { STEPS = 16384 };
+    static float x[STEPS], bias[STEPS];
+    static uint16_t low[STEPS];
+    for (int i = 0; i < STEPS; i++)
+        x[i] = ((float)i - STEPS / 2) / (STEPS / 16); /* -8..8 */
+    metallm__bf16_gelu(low, x, bias, 1, STEPS);
+    for (int i = 0; i < STEPS; i++) {
+        uint32_t bits = (uint32_t)low[i] << 16;
+        float got;
+        memcpy(&got, &bits, sizeof got);
+        double want = (double)x[i] * 0.5 * (1 + erf((double)x[i] / sqrt(2)));
+        assert_true(fabs((double)got - want) <= 1.7e-4 + fabs(want) / 256);
+    }
+}
+
 static void rows_come_back_from_8_bits_within_half_a_step(void **state)
 {
     (void)state;
     if (isa < METALLM__ISA_VNNI)
         skip();
-    enum { ROWS = 5, COLUMNS = 64 };
+    enum { ROWS = 5, COLUMNS = 80 };
     float x[ROWS][COLUMNS], smooth[COLUMNS];
     uint8_t q[ROWS][COLUMNS];
     struct metallm__row8 rows8[ROWS];
@@ -242,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gelu_and_norm_equal_plain_arithmetic),
         cmocka_unit_test(attention_equals_plain_arithmetic),
+        cmocka_unit_test(gelu_in_small_numbers_is_near),
         cmocka_unit_test(rows_come_back_from_8_bits_within_half_a_step),
         cmocka_unit_test(a_precision_that_the_cpu_lacks_is_refused),
         cmocka_unit_test(vectors_are_as_near_to_the_reference_as_promised),
