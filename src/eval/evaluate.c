@@ -449,7 +449,7 @@ static int calibrate(struct metallm__evaluate_job *job, metallm_error *err)
         for (uint32_t m = 0; m < job->width; m++)
             predicted[i * job->width + m] = known[m].quality;
     }
-    int rc = metallm__eval_calibration(predicted, job->score, cells, &job->e->calibration, err);
+    int rc = metallm__calibrate(predicted, job->score, cells, &job->e->calibration, err);
     metallm__free(predicted);
     return rc;
 }

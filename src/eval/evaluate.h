@@ -6,6 +6,7 @@
 #define EVAL_EVALUATE_H
 #include "base/buf.h"
 #include "eval/bootstrap.h"
+#include "math/calibration.h"
 
 #define METALLM__EVAL_DIALS       64u
 #define METALLM__EVAL_TARGETS     5u /* .5 .6 .7 .8 .9 */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * metrics.h - the figures of an evaluation, as pure functions on plain tables: means, the
- * quality-cost hull and its area (AIQ), dials that trace a whole curve, calibration.
+ * quality-cost hull and its area (AIQ), dials that trace a whole curve.
  * Nothing here knows of files or routers. Definitions for people: docs/evaluation.md. */
 #ifndef EVAL_METRICS_H
 #define EVAL_METRICS_H
 #include "metallm/router.h"
 
-#define METALLM__CALIBRATION_BINS 15u
-#define METALLM__NO_MODEL         UINT16_MAX
+#define METALLM__NO_MODEL UINT16_MAX
 
 /* What happened: n x models, row-major; NaN: not known. Borrowed. */
 struct metallm__truth {
@@ -55,22 +54,6 @@ struct metallm__dial_request {
 METALLM_MUSTCHECK int metallm__eval_dials(const struct metallm__dial_request *request, float *out,
                                           size_t *count, metallm_error *err);
 
-struct metallm__bin {
-    double predicted, observed; /* means in the bin */
-    size_t count;
-};
-/* Brier score: mean (p - s)^2. ECE: 15 bins of equal mass (equal predictions share a bin), mean of
- * |predicted - observed| weighted by count. noise: the ECE expected of perfect predictions with
- * the same residual variance and counts (normal approximation). */
-struct metallm__calibration {
-    double brier, ece, noise; /* NaN when count is 0 */
-    size_t count, bin_count;
-    struct metallm__bin bins[METALLM__CALIBRATION_BINS];
-};
-/* Pairs where either is NaN are left out. */
-METALLM_MUSTCHECK int metallm__eval_calibration(const float *predicted, const float *score,
-                                                size_t count, struct metallm__calibration *out,
-                                                metallm_error *err);
 /* The q-quantile (0..1) of values sorted upwards, between order statistics by straight line. */
 double metallm__eval_quantile(const double *sorted, size_t count, double q);
 int metallm__eval_compare_double(const void *a, const void *b); /* for qsort; no NaN */

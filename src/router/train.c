@@ -8,13 +8,13 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "math/calibration.h"
 #include "math/parallel.h"
 #include "router/crossfit.h"
 #include "router/router_state.h"
 
 #define FOLDS_DEFAULT 5u
 #define ROWS_MAX      (INT32_MAX / 2)
-#define ECE_BINS      10u
 
 /* `auto`: bounded, smooth and local views of the same rows. Averaging such members beat every one
  * of them over five benchmarks and their random splits; the prior weights are drawn to by the
@@ -282,29 +282,23 @@ static void report_choices(const struct training *t, metallm_train_report *out)
     out->cost_usd = priced > 0 ? cost / (double)priced : NAN;
 }
 
-/* Brier score and expected calibration error over equal bins of the estimate. */
-static void report_calibration(const struct training *t, metallm_train_report *out)
+/* As `metallm evaluate` measures it, on out-of-fold estimates; t->amount holds them meanwhile. */
+static int report_calibration(const struct training *t, metallm_train_report *out,
+                              metallm_error *err)
 {
-    double brier = 0, cells = 0, off[ECE_BINS] = {0};
-    for (size_t i = 0; i < t->data.n; i++)
-        for (uint32_t m = 0; m < t->data.models; m++) {
-            float y = t->y[i * t->data.models + m];
-            if (isnan(y))
-                continue;
-            double q = (double)held_out(t, i, m), error = q - (double)y;
-            uint32_t bin = (uint32_t)(q * ECE_BINS);
-            off[bin < ECE_BINS ? bin : ECE_BINS - 1] += error;
-            brier += error * error;
-            cells += 1;
-        }
-    double ece = 0;
-    for (uint32_t b = 0; b < ECE_BINS; b++)
-        ece += fabs(off[b]);
-    out->brier = cells > 0 ? brier / cells : NAN;
-    out->ece = cells > 0 ? ece / cells : NAN;
+    const size_t cells = t->data.n * t->data.models;
+    struct metallm__calibration c;
+    for (size_t i = 0; i < cells; i++)
+        t->amount[i] = held_out(t, i / t->data.models, (uint32_t)(i % t->data.models));
+    int rc = metallm__calibrate(t->amount, t->y, cells, &c, err);
+    if (rc != METALLM_OK)
+        return rc;
+    out->brier = c.brier;
+    out->ece = c.ece;
+    return METALLM_OK;
 }
 
-static void report(const struct training *t, metallm_train_report *out)
+static int report(const struct training *t, metallm_train_report *out, metallm_error *err)
 {
     const metallm_router *r = t->router;
     *out = (metallm_train_report){.queries = t->data.n,
@@ -315,7 +309,7 @@ static void report(const struct training *t, metallm_train_report *out)
         out->quality_best = fmax(out->quality_best, r->mean[m]);
     memcpy(out->chosen, r->described, sizeof out->chosen);
     report_choices(t, out);
-    report_calibration(t, out);
+    return report_calibration(t, out, err);
 }
 
 static int run(struct training *t, metallm_error *err)
@@ -375,9 +369,9 @@ int metallm__router_train(metallm_router **out, const metallm_outcomes *outcomes
     rc = metallm__router_new(&t.router, metallm_outcomes_model_count(outcomes), err);
     if (rc == METALLM_OK)
         rc = run(&t, err);
+    if (rc == METALLM_OK && report_out != NULL)
+        rc = report(&t, report_out, err);
     if (rc == METALLM_OK) {
-        if (report_out != NULL)
-            report(&t, report_out);
         if (held_out_out != NULL)
             give_held_out(&t, held_out_out);
         *out = t.router;

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "eval/bootstrap.h"
 #include "eval/metrics.h"
+#include "math/calibration.h"
 #include "support/cmocka_all.h"
 #include "support/fail_alloc.h"
 
@@ -119,13 +120,13 @@ static void calibration_of_equal_predictions_is_one_bin(void **state)
     (void)state;
     const float p[] = {.5f, .5f, .5f, .5f, NAN, .5f}, s[] = {1, 0, 1, 1, 1, NAN};
     struct metallm__calibration c;
-    assert_int_equal(metallm__eval_calibration(p, s, 6, &c, NULL), METALLM_OK);
+    assert_int_equal(metallm__calibrate(p, s, 6, &c, NULL), METALLM_OK);
     assert_int_equal(c.count, 4);
     assert_int_equal(c.bin_count, 1);
     close_to(c.brier, .25, 1e-12);
     close_to(c.ece, .25, 1e-12);
     close_to(c.noise, sqrt(2 / 3.14159265358979 * (.25 - .0625) / 4), 1e-9);
-    assert_int_equal(metallm__eval_calibration(p, s, 0, &c, NULL), METALLM_OK);
+    assert_int_equal(metallm__calibrate(p, s, 0, &c, NULL), METALLM_OK);
     assert_true(isnan(c.brier) && isnan(c.ece) && c.bin_count == 0);
 }
 
@@ -292,7 +293,7 @@ static void calibration_agrees_with_the_reference(void **state)
     for (size_t c = 0; c < N * MODELS; c++)
         predicted[c] = r->estimates[c].quality;
     struct metallm__calibration got;
-    assert_int_equal(metallm__eval_calibration(predicted, r->score, N * MODELS, &got, NULL),
+    assert_int_equal(metallm__calibrate(predicted, r->score, N * MODELS, &got, NULL),
                      METALLM_OK);
     close_to(got.brier, number(root, "brier"), 1e-9);
     close_to(got.ece, number(root, "ece"), 1e-9);
@@ -347,7 +348,7 @@ static int all_that_allocates(void *payload)
     struct metallm__point points[2 * 3];
     int rc = metallm__eval_dials(&request, dials, &count, NULL);
     if (rc == METALLM_OK)
-        rc = metallm__eval_calibration(predicted, predicted, 4, &c, NULL);
+        rc = metallm__calibrate(predicted, predicted, 4, &c, NULL);
     if (rc == METALLM_OK)
         rc = metallm__gains_init(&g, 5, 2, NULL);
     if (rc == METALLM_OK)
