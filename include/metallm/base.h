@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define METALLM_VERSION   "0.1.0"
 #define METALLM_API       __attribute__((visibility("default")))
 #define METALLM_MUSTCHECK __attribute__((warn_unused_result))
@@ -53,4 +57,7 @@ typedef struct metallm_progress {
 METALLM_API const char *metallm_version(void);           /* static */
 METALLM_API const char *metallm_status_name(int status); /* "out of range", ...; static */
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -7,6 +7,10 @@
 #define METALLM_ENCODER_H
 #include "metallm/base.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define METALLM_ENCODER_ID_BYTES  96u
 #define METALLM_TEXT_FEATURES_MAX 64u
 
@@ -63,4 +67,8 @@ METALLM_API METALLM_MUSTCHECK int
 metallm_encoder_features(metallm_encoder *e, const char *const *texts, const size_t *lens,
                          size_t count, float *out, const metallm_progress *progress,
                          metallm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -6,6 +6,10 @@
 #define METALLM_OUTCOMES_H
 #include "metallm/base.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define METALLM_MODELS_MAX       256u /* models in a table or router */
 #define METALLM_QUERIES_MAX      50000000u
 #define METALLM_PROMPT_BYTES_MAX 16777216u /* a longer prompt is refused */
@@ -87,4 +91,8 @@ METALLM_API METALLM_MUSTCHECK int metallm_outcomes_read(metallm_outcomes *o, con
                                                         const metallm_read_options *opts,
                                                         metallm_read_report *report,
                                                         metallm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -12,6 +12,10 @@
 #include "metallm/encoder.h"
 #include "metallm/outcomes.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct metallm_router metallm_router;
 
 /* Vectors of queries, a row each, row-major; borrowed for the call. */
@@ -141,4 +145,8 @@ METALLM_API METALLM_MUSTCHECK int metallm_router_observe(metallm_router *r,
                                                          const metallm_vectors *x, uint32_t model,
                                                          const metallm_outcome *seen,
                                                          metallm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

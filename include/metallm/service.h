@@ -16,6 +16,10 @@
 #include "metallm/base.h"
 #include "metallm/encoder.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define METALLM_SERVICE_THREADS_MAX 256u
 #define METALLM_SERVICE_QUEUE_MAX   1048576u
 #define METALLM_SERVICE_BATCH_MAX   1024u
@@ -91,4 +95,7 @@ METALLM_API void metallm_service_stop(metallm_service *s, bool drain);
 METALLM_API void
 metallm_service_free(metallm_service *s); /* stops without draining; NULL is fine */
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -63,6 +63,17 @@ class Installed(unittest.TestCase):
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertNotIn("trained on", again.stdout)  # it was saved, and opened
 
+    def test_headers_are_read_and_linked_by_cpp(self):
+        headers = sorted(p.name for p in (self.prefix / "include/metallm").glob("*.h"))
+        source, program = self.top / "user.cpp", self.top / "user"
+        source.write_text("".join(f'#include "metallm/{h}"\n' for h in headers) +
+                          "int main() { return metallm_version()[0] == 0; }\n", encoding="utf-8")
+        flags = self.pkg_config("--cflags", "--libs")
+        built = run(["c++", "-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", source, *flags,
+                     "-o", program])
+        self.assertEqual(built.returncode, 0, built.stderr)
+        self.assertEqual(run([program], env=self.environment).returncode, 0)
+
     def test_version_is_the_same_everywhere(self):
         version = self.pkg_config("--modversion")[0]
         told = run([self.prefix / "bin/metallm", "--version"])
