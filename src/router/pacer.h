@@ -6,8 +6,10 @@
  * place of a gradient step: rate = allowance + credit / horizon, where credit is what was saved or
  * overspent so far. Saved money is capped, so that what was banked before a change is not blown
  * after it; debt is capped at four times that, for where nobody was cheap enough. Where no single
- * price meets the rate, two prices are mixed. Owner: the caller of new frees. Threads: one at a
- * time. */
+ * price meets the rate, two prices are mixed. A query's best choice gets cheaper in steps as the
+ * price rises (the upper envelope of q - price c); all steps on record are kept sorted by price in
+ * a tree of sums, so that a request is entered and the price found anew in O(models^2 + log bins).
+ * Owner: the caller of new frees. Threads: one at a time. */
 #ifndef ROUTER_PACER_H
 #define ROUTER_PACER_H
 #include <stdint.h>
@@ -22,7 +24,7 @@ struct metallm__pacer_options {
     double period_s;
     uint32_t models;  /* room for this many */
     uint32_t window;  /* recent queries looked at; 0: 512 */
-    uint32_t every;   /* requests between two solutions; 0: 8 */
+    uint32_t every;   /* requests after which a slow shift of quality is worked in; 0: 8 */
     uint32_t horizon; /* requests over which credit is spent or debt repaid; 0: 100 */
     double cap;       /* most that may be saved, in requests' allowances; 0: 50 */
 };
@@ -47,7 +49,7 @@ struct metallm__pacer_price metallm__pacer_next(struct metallm__pacer *p, const 
 /* A model's price changed by this factor: queries on record follow at once, and so does the price
  * of money. */
 void metallm__pacer_rescale(struct metallm__pacer *p, uint32_t model, double cost_factor);
-/* What is believed of a model's quality in general moved by this; is_sudden: solve at once. */
+/* What is believed of a model's quality in general moved by this; is_sudden: worked in at once. */
 void metallm__pacer_shift(struct metallm__pacer *p, uint32_t model, double quality_shift,
                           int is_sudden);
 struct metallm__pacer_price metallm__pacer_now(const struct metallm__pacer *p); /* as last solved */

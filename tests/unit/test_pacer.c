@@ -69,6 +69,69 @@ static void a_binding_budget_is_met_within_two_percent(void **state)
     }
 }
 
+enum { RECORD = 150 };
+
+struct record {
+    uint32_t held; /* the last RECORD queries */
+    double quality[RECORD][MODELS], cost[RECORD][MODELS], shift[MODELS], factor[MODELS];
+};
+
+/* Mean dollars of the best choices at a price, query by query. */
+static double searched_cost(const struct record *r, double price)
+{
+    const uint32_t n = r->held < RECORD ? r->held : RECORD;
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        double top = -HUGE_VAL, paid = 0;
+        for (int m = 0; m < MODELS; m++) {
+            const double c = r->cost[i][m] * r->factor[m];
+            const double s = r->quality[i][m] + r->shift[m] - price * c;
+            if (s > top || (s == top && c < paid)) {
+                top = s;
+                paid = c;
+            }
+        }
+        sum += paid / n;
+    }
+    return sum;
+}
+
+/* Queries leave the window, a model's price falls and another's quality drops: at any time the mix
+ * of the two prices costs the rate on the queries on record, and the prices are close. */
+static void prices_are_those_of_a_search_over_the_record(void **state)
+{
+    (void)state;
+    struct market m = {.factor = 1};
+    struct record r = {.factor = {1, 1, 1}};
+    metallm_rng_seed(&m.rng, 61);
+    const double budget = 4e-4;
+    struct metallm__pacer *p = pacer(
+        (struct metallm__pacer_options){.usd_per_request = budget, .window = RECORD, .every = 1});
+    for (uint32_t t = 0; t < 4 * RECORD; t++) {
+        if (t == RECORD + 20) {
+            r.factor[2] = 0.05;
+            metallm__pacer_rescale(p, 2, 0.05);
+        } else if (t == 2 * RECORD + 30) {
+            r.shift[1] = -0.1;
+            metallm__pacer_shift(p, 1, -0.1, 1);
+        }
+        next_query(&m);
+        double cost[MODELS], quality[MODELS];
+        for (int i = 0; i < MODELS; i++) {
+            r.quality[t % RECORD][i] = m.quality[i];
+            r.cost[t % RECORD][i] = m.cost[i];
+            cost[i] = m.cost[i] * r.factor[i];
+            quality[i] = m.quality[i] + r.shift[i];
+        }
+        r.held++;
+        const struct metallm__pacer_price price = metallm__pacer_next(p, quality, cost, MODELS, 0);
+        const double low = searched_cost(&r, price.low), high = searched_cost(&r, price.high);
+        assert_near(price.share_low * low + (1 - price.share_low) * high, budget, 1e-9 * budget);
+        assert_true(price.low <= price.high && price.high <= price.low * 1.01 + 1e-6 / budget);
+    }
+    metallm__pacer_free(p);
+}
+
 static void ample_money_is_not_a_price(void **state)
 {
     (void)state;
@@ -157,13 +220,14 @@ static int make_and_free(void *payload)
 static void failing_memory_leaves_nothing_behind(void **state)
 {
     (void)state;
-    assert_int_equal(fail_alloc_sweep(make_and_free, NULL), 3);
+    assert_int_equal(fail_alloc_sweep(make_and_free, NULL), 8);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_binding_budget_is_met_within_two_percent),
+        cmocka_unit_test(prices_are_those_of_a_search_over_the_record),
         cmocka_unit_test(ample_money_is_not_a_price),
         cmocka_unit_test(what_was_banked_is_not_blown_after_a_change),
         cmocka_unit_test(a_period_is_spent_evenly_and_not_overrun),
