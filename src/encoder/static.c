@@ -15,77 +15,96 @@
 #include "encoder/backend.h"
 #include "encoder/tokenizer.h"
 
-#define LANES 64u /* columns that are summed together: one cache line of a row */
+#define BLOCK 128u /* columns that are summed together: two cache lines of a row */
 
-typedef void add_rows_fn(const int8_t *rows, uint32_t stride, const uint32_t *ids, size_t count,
-                         int16_t *sum);
+struct table;
+typedef void embed_ids_fn(const struct table *t, const uint32_t *ids, size_t count, float *out);
 
 struct table {
     struct metallm__st_file *file;
     struct metallm__tokenizer tokenizer;
     bool has_tokenizer;
-    int8_t *rows;  /* tokens x stride: rows padded to LANES */
+    int8_t *rows;  /* tokens x stride: rows padded to BLOCK */
     float *scales; /* stride, zeros beyond dim */
     uint32_t dim, stride, tokens;
-    add_rows_fn *add_rows;
+    embed_ids_fn *embed_ids;
 };
 
-typedef int8_t v16qi __attribute__((vector_size(16), aligned(1)));
-typedef int16_t v16hi __attribute__((vector_size(32)));
+/* The rows lie all over the table: this many are asked for before they are needed. */
+#define AHEAD 16u
+
+typedef int8_t v32qi __attribute__((vector_size(32), aligned(1)));
+typedef int16_t v32hi __attribute__((vector_size(64)));
+
+static inline __attribute__((always_inline)) void fetch_row(const int8_t *row)
+{
+    for (uint32_t at = 0; at < BLOCK; at += 64)
+        __builtin_prefetch(row + at);
+}
 
 /* sum (stride) = the rows of these ids: at most METALLM__STATIC_TOKENS + 1 of them, each within
- * +-127, so that 16 bits hold the sum. */
+ * +-127, so that 16 bits hold the sum. A block of columns at a time stays in registers. */
 static inline __attribute__((always_inline)) void
-add_rows_body(const int8_t *rows, uint32_t stride, const uint32_t *ids, size_t count, int16_t *sum)
+add_rows(const struct table *t, const uint32_t *ids, size_t count, int16_t *sum)
 {
-    for (uint32_t at = 0; at < stride; at += LANES) {
-        v16hi a = {0}, b = {0}, c = {0}, d = {0};
+    for (uint32_t at = 0; at < t->stride; at += BLOCK) {
+        const int8_t *rows = t->rows + at;
+        v32hi a = {0}, b = {0}, c = {0}, d = {0};
+        for (size_t i = 0; i < count && i < AHEAD; i++)
+            fetch_row(rows + (size_t)ids[i] * t->stride);
         for (size_t i = 0; i < count; i++) {
-            const int8_t *row = rows + (size_t)ids[i] * stride + at;
-            a += __builtin_convertvector(*(const v16qi *)(const void *)row, v16hi);
-            b += __builtin_convertvector(*(const v16qi *)(const void *)(row + 16), v16hi);
-            c += __builtin_convertvector(*(const v16qi *)(const void *)(row + 32), v16hi);
-            d += __builtin_convertvector(*(const v16qi *)(const void *)(row + 48), v16hi);
+            if (i + AHEAD < count)
+                fetch_row(rows + (size_t)ids[i + AHEAD] * t->stride);
+            const int8_t *row = rows + (size_t)ids[i] * t->stride;
+            a += __builtin_convertvector(*(const v32qi *)(const void *)row, v32hi);
+            b += __builtin_convertvector(*(const v32qi *)(const void *)(row + 32), v32hi);
+            c += __builtin_convertvector(*(const v32qi *)(const void *)(row + 64), v32hi);
+            d += __builtin_convertvector(*(const v32qi *)(const void *)(row + 96), v32hi);
         }
         memcpy(sum + at, &a, sizeof a);
-        memcpy(sum + at + 16, &b, sizeof b);
-        memcpy(sum + at + 32, &c, sizeof c);
-        memcpy(sum + at + 48, &d, sizeof d);
+        memcpy(sum + at + 32, &b, sizeof b);
+        memcpy(sum + at + 64, &c, sizeof c);
+        memcpy(sum + at + 96, &d, sizeof d);
     }
-}
-
-static void add_rows_any(const int8_t *rows, uint32_t stride, const uint32_t *ids, size_t count,
-                         int16_t *sum)
-{
-    add_rows_body(rows, stride, ids, count, sum);
-}
-
-static __attribute__((target("avx2"))) void
-add_rows_avx2(const int8_t *rows, uint32_t stride, const uint32_t *ids, size_t count, int16_t *sum)
-{
-    add_rows_body(rows, stride, ids, count, sum);
 }
 
 /* ---- a text's vector ---- */
 
-static void embed_ids(const struct table *t, const uint32_t *ids, size_t count, float *out)
+static inline __attribute__((always_inline)) void
+embed_body(const struct table *t, const uint32_t *ids, size_t count, float *out)
 {
     int16_t sum[METALLM__STATIC_DIM_MAX];
     float values[METALLM__STATIC_DIM_MAX], squares[16] = {0}, total = 0;
-    for (size_t i = 0; i < count; i++) /* the rows lie all over the table: ask for them early */
-        for (uint32_t at = 0; at < t->stride; at += LANES)
-            __builtin_prefetch(t->rows + (size_t)ids[i] * t->stride + at);
-    t->add_rows(t->rows, t->stride, ids, count, sum);
+    add_rows(t, ids, count, sum);
     for (uint32_t at = 0; at < t->stride; at += 16)
         for (uint32_t d = 0; d < 16; d++) {
             values[at + d] = (float)sum[at + d] * t->scales[at + d];
-            squares[d] += values[at + d] * values[at + d];
+            float square = values[at + d] * values[at + d];
+            squares[d] += square; /* apart, so that no compiler fuses them */
         }
     for (int i = 0; i < 16; i++)
         total += squares[i];
     float scale = total > 0 ? 1 / sqrtf(total) : 0;
     for (uint32_t d = 0; d < t->dim; d++)
         out[d] = values[d] * scale;
+}
+
+/* The same numbers at every level: nothing is fused, and sums of floats have one order. */
+static void embed_any(const struct table *t, const uint32_t *ids, size_t count, float *out)
+{
+    embed_body(t, ids, count, out);
+}
+
+static __attribute__((target("avx2"))) void embed_avx2(const struct table *t, const uint32_t *ids,
+                                                       size_t count, float *out)
+{
+    embed_body(t, ids, count, out);
+}
+
+static __attribute__((target("avx512bw,avx512f"))) void
+embed_avx512(const struct table *t, const uint32_t *ids, size_t count, float *out)
+{
+    embed_body(t, ids, count, out);
 }
 
 static int embed(void *state, const struct metallm__embed_job *job, metallm_error *err)
@@ -100,7 +119,7 @@ static int embed(void *state, const struct metallm__embed_job *job, metallm_erro
                                               METALLM__STATIC_TOKENS, &is_cut);
         if (count == 0)
             ids[count++] = t->tokenizer.unk; /* a text without a word still has a direction */
-        embed_ids(t, ids, count, head);
+        t->embed_ids(t, ids, count, head);
         if (job->tokens != NULL)
             job->tokens[i] = (uint32_t)count;
         if (job->tail == NULL)
@@ -109,7 +128,7 @@ static int embed(void *state, const struct metallm__embed_job *job, metallm_erro
         if (is_cut) {
             count = metallm__tokenize_tail(&t->tokenizer, job->texts[i], job->lens[i], ids,
                                            METALLM__STATIC_TOKENS);
-            embed_ids(t, ids, count, tail);
+            t->embed_ids(t, ids, count, tail);
         } else {
             memcpy(tail, head, t->dim * sizeof *tail);
         }
@@ -197,7 +216,7 @@ static int copy_rows(struct table *t, const struct metallm__tensor *rows,
 {
     t->tokens = (uint32_t)rows->shape[0];
     t->dim = (uint32_t)rows->shape[1];
-    t->stride = (t->dim + LANES - 1) / LANES * LANES;
+    t->stride = (t->dim + BLOCK - 1) / BLOCK * BLOCK;
     t->rows = metallm__alloc_aligned((size_t)t->tokens * t->stride, 1);
     t->scales = metallm__calloc(t->stride, sizeof *t->scales);
     if (t->rows == NULL || t->scales == NULL)
@@ -274,7 +293,9 @@ static int static_open(void **state, const metallm_encoder_options *opts,
         static_free(t);
         return rc;
     }
-    t->add_rows = __builtin_cpu_supports("avx2") ? add_rows_avx2 : add_rows_any;
+    t->embed_ids = __builtin_cpu_supports("avx512bw") ? embed_avx512
+                   : __builtin_cpu_supports("avx2")   ? embed_avx2
+                                                      : embed_any;
     const char *sum = metallm__st_meta(t->file, "digest");
     snprintf(facts->id, sizeof facts->id, "static-%.8s/int8", sum != NULL ? sum : "unnamed");
     facts->dim = t->dim;

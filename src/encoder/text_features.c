@@ -3,12 +3,15 @@
  * and words to look for are ASCII; case is folded for ASCII alone. */
 #include "encoder/text_features.h"
 
+#include <emmintrin.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "encoder/unicode.h"
+
+#define BLOCK 16u /* characters that are looked at together */
 
 /* What one pass over the text counts. */
 struct counts {
@@ -184,32 +187,133 @@ static void count_wide(struct counts *n, int32_t c)
     n->quotes += c == 0x201c;
 }
 
+/* One character, which begins at p; returns its end. */
+static const char *count_char(struct counts *n, const char *text, const char *p, const char *end,
+                              bool *was_space)
+{
+    int32_t c = (unsigned char)*p;
+    size_t bytes = c < 0x80 ? 1 : metallm__utf8_decode(p, (size_t)(end - p), &c);
+    if (c < 0x80)
+        count_ascii(n, text, p, end);
+    else
+        count_wide(n, c);
+    bool is_space = metallm__char_is_space(c);
+    n->words += *was_space && !is_space;
+    *was_space = is_space;
+    n->chars++;
+    n->line++;
+    p += bytes;
+    if (c == '\n') {
+        n->line = 0;
+        n->newlines++;
+        n->choices += choice_at(p, end);
+    }
+    if (n->line > n->line_max)
+        n->line_max = n->line;
+    return p;
+}
+
+/* ---- sixteen ASCII characters at once ---- */
+
+static inline __m128i in_range(__m128i v, char low, char high)
+{
+    return _mm_and_si128(_mm_cmpgt_epi8(v, _mm_set1_epi8((char)(low - 1))),
+                         _mm_cmplt_epi8(v, _mm_set1_epi8((char)(high + 1))));
+}
+
+static inline __m128i is(__m128i v, char c)
+{
+    return _mm_cmpeq_epi8(v, _mm_set1_epi8(c));
+}
+
+static inline __m128i pair(__m128i first, char a, __m128i second, char b)
+{
+    return _mm_and_si128(is(first, a), is(second, b));
+}
+
+/* Where one of count_phrases' words may begin, by its first two letters. Lower case. */
+static inline __m128i may_begin_phrase(__m128i a, __m128i b)
+{
+    __m128i de = pair(a, 'd', b, 'e'), ex = pair(a, 'e', b, 'x'), ho = pair(a, 'h', b, 'o');
+    __m128i im = pair(a, 'i', b, 'm'), no = pair(a, 'n', b, 'o'), re = pair(a, 'r', b, 'e');
+    __m128i tr = pair(a, 't', b, 'r');
+    __m128i f = _mm_and_si128(is(a, 'f'), _mm_or_si128(is(b, 'u'), is(b, 'a')));
+    __m128i w = _mm_and_si128(is(a, 'w'), _mm_or_si128(is(b, 'h'), is(b, 'r')));
+    return _mm_or_si128(_mm_or_si128(_mm_or_si128(de, ex), _mm_or_si128(ho, im)),
+                        _mm_or_si128(_mm_or_si128(_mm_or_si128(no, re), tr), _mm_or_si128(f, w)));
+}
+
+static inline unsigned bits_of(__m128i v)
+{
+    return (unsigned)_mm_movemask_epi8(v);
+}
+
+static inline size_t ones(unsigned bits)
+{
+    return (size_t)__builtin_popcount(bits);
+}
+
+/* Line ends among 16 characters at p; the line goes on behind them. */
+static void count_lines(struct counts *n, unsigned line_ends, const char *p, const char *end)
+{
+    size_t from = 0;
+    for (; line_ends != 0; line_ends &= line_ends - 1) {
+        size_t at = (size_t)__builtin_ctz(line_ends);
+        n->line += at - from;
+        n->line_max = n->line > n->line_max ? n->line : n->line_max;
+        n->line = 0;
+        n->newlines++;
+        n->choices += choice_at(p + at + 1, end);
+        from = at + 1;
+    }
+    n->line += BLOCK - from;
+    n->line_max = n->line > n->line_max ? n->line : n->line_max;
+}
+
+/* As count_char for each of them; false, and nothing is counted, where one is not ASCII. p + BLOCK
+ * can be read. */
+static bool count_block(struct counts *n, const char *text, const char *p, const char *end,
+                        bool *was_space)
+{
+    const __m128i here = _mm_loadu_si128((const __m128i *)(const void *)p);
+    const __m128i next = _mm_loadu_si128((const __m128i *)(const void *)(p + 1));
+    const __m128i fold = _mm_set1_epi8(0x20);
+    if (bits_of(here) != 0)
+        return false;
+    const __m128i lower_here = _mm_or_si128(here, fold);
+    const unsigned letters = bits_of(in_range(lower_here, 'a', 'z'));
+    const unsigned digits = bits_of(in_range(here, '0', '9'));
+    const unsigned spaces = bits_of(_mm_or_si128(is(here, ' '), in_range(here, '\t', '\r')));
+    unsigned phrases = letters & bits_of(may_begin_phrase(lower_here, _mm_or_si128(next, fold)));
+    unsigned marks = ~(letters | digits | spaces) & 0xffffu;
+    n->letters += ones(letters);
+    n->upper += ones(bits_of(in_range(here, 'A', 'Z')));
+    n->digits += ones(digits);
+    n->numbers += ones(digits & ~(digits << 1 | (p > text && is_digit(p[-1]))));
+    n->words += ones(~spaces & 0xffffu & (spaces << 1 | *was_space));
+    *was_space = spaces >> 15;
+    n->chars += BLOCK;
+    for (; phrases != 0; phrases &= phrases - 1)
+        count_phrases(n, text, p + __builtin_ctz(phrases), end);
+    for (; marks != 0; marks &= marks - 1)
+        count_ascii(n, text, p + __builtin_ctz(marks), end);
+    count_lines(n, bits_of(is(here, '\n')), p, end);
+    return true;
+}
+
 static void count(struct counts *n, const char *text, size_t len)
 {
-    const char *end = text + len;
+    const char *end = text + len, *p = text;
     bool was_space = true;
     n->choices += choice_at(text, end);
-    for (const char *p = text; p < end;) {
-        int32_t c = (unsigned char)*p;
-        size_t bytes = c < 0x80 ? 1 : metallm__utf8_decode(p, (size_t)(end - p), &c);
-        if (c < 0x80)
-            count_ascii(n, text, p, end);
-        else
-            count_wide(n, c);
-        bool is_space = metallm__char_is_space(c);
-        n->words += was_space && !is_space;
-        was_space = is_space;
-        n->chars++;
-        n->line++;
-        p += bytes;
-        if (c == '\n') {
-            n->line = 0;
-            n->newlines++;
-            n->choices += choice_at(p, end);
+    while (p < end)
+        if (end - p > (ptrdiff_t)BLOCK && count_block(n, text, p, end, &was_space)) {
+            p += BLOCK;
+        } else {
+            const char *stop = end - p > (ptrdiff_t)BLOCK ? p + BLOCK : end;
+            while (p < stop)
+                p = count_char(n, text, p, end, &was_space);
         }
-        if (n->line > n->line_max)
-            n->line_max = n->line;
-    }
 }
 
 static bool ends_in_answer(const char *text, size_t len)
@@ -217,6 +321,12 @@ static bool ends_in_answer(const char *text, size_t len)
     while (len > 0 && (unsigned char)text[len - 1] < 0x80 && metallm__char_is_space(text[len - 1]))
         len--;
     return len >= 7 && at(text + len - 7, text + len, "answer:");
+}
+
+/* Most counts of a text are 0. */
+static double log_of(size_t n)
+{
+    return n > 0 ? log1p((double)n) : 0;
 }
 
 void metallm__text_features(const char *text, size_t len, float *out)
@@ -227,20 +337,20 @@ void metallm__text_features(const char *text, size_t len, float *out)
     const double words = n.words > 0 ? (double)n.words : 1;
     const double letters = n.letters > 0 ? (double)n.letters : 1;
     const double values[METALLM__TEXT_FEATURES] = {
-        log1p((double)n.chars),
-        log1p((double)n.words),
+        log_of(n.chars),
+        log_of(n.words),
         /* Scripts without blanks have no such length: the value of common English. */
         n.cjk * 2 < n.chars ? (double)n.chars / words : 5,
         (double)n.digits / chars,
-        log1p((double)n.numbers),
+        log_of(n.numbers),
         (double)n.cjk / chars,
-        log1p((double)n.code),
-        log1p((double)n.formula),
-        log1p((double)n.newlines),
-        log1p((double)n.questions),
-        log1p((double)n.choices),
-        log1p((double)n.blanks),
-        log1p((double)n.quotes),
+        log_of(n.code),
+        log_of(n.formula),
+        log_of(n.newlines),
+        log_of(n.questions),
+        log_of(n.choices),
+        log_of(n.blanks),
+        log_of(n.quotes),
         (double)n.upper / letters,
         (double)n.wide / chars,
         n.how_many,
@@ -249,9 +359,9 @@ void metallm__text_features(const char *text, size_t len, float *out)
         n.why,
         n.write,
         n.dollar,
-        log1p((double)n.commas),
+        log_of(n.commas),
         ends_in_answer(text, len),
-        log1p((double)n.line_max),
+        log_of(n.line_max),
         n.truth,
     };
     for (unsigned i = 0; i < METALLM__TEXT_FEATURES; i++)

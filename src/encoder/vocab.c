@@ -11,6 +11,7 @@
 #include "base/mem.h"
 
 enum { ROOT_WORD = 0, ROOT_CONTINUATION = 1 };
+#define CONTINUATION_MARK ((uint64_t)1 << 56) /* the last byte of a key, which no token reaches */
 
 static unsigned shift_for(size_t entries)
 {
@@ -51,16 +52,43 @@ static uint32_t add_step(struct metallm__vocab *v, uint32_t node, unsigned char 
     return child;
 }
 
-static struct metallm__word_key key_of(const char *token, size_t len)
+static struct metallm__word_key key_of(const char *token, size_t len, bool is_continuation)
 {
-    struct metallm__word_key k = {0, 0};
+    struct metallm__word_key k = {0, is_continuation ? CONTINUATION_MARK : 0};
     memcpy(&k, token, len);
     return k;
 }
 
-static void add_word(struct metallm__vocab *v, const char *token, size_t len, uint32_t id)
+static uint64_t load(const char *at, size_t bytes)
 {
-    struct metallm__word_key k = key_of(token, len);
+    uint64_t wide;
+    uint32_t half;
+    if (bytes == 8) {
+        memcpy(&wide, at, sizeof wide);
+        return wide;
+    }
+    memcpy(&half, at, sizeof half);
+    return half;
+}
+
+/* The first len (1..15) bytes at word, and none behind them, without a call of memcpy. */
+static struct metallm__word_key short_key(const char *word, uint32_t len)
+{
+    if (len > 8)
+        return (struct metallm__word_key){load(word, 8), load(word + len - 8, 8) >> 8 * (16 - len)};
+    if (len == 8)
+        return (struct metallm__word_key){load(word, 8), 0};
+    if (len >= 4) /* two halves that overlap */
+        return (struct metallm__word_key){load(word, 4) | load(word + len - 4, 4) << 8 * (len - 4),
+                                          0};
+    uint64_t low = 0;
+    for (uint32_t i = 0; i < len; i++)
+        low |= (uint64_t)(unsigned char)word[i] << 8 * i;
+    return (struct metallm__word_key){low, 0};
+}
+
+static void add_word(struct metallm__vocab *v, struct metallm__word_key k, uint32_t id)
+{
     uint64_t mask = UINT64_MAX >> v->key_shift;
     uint64_t i = metallm__word_hash(k) >> v->key_shift;
     while (v->keys[i].low != 0)
@@ -81,8 +109,9 @@ static bool add_token(struct metallm__vocab *v, uint32_t id)
     if (v->node_ids[node] != METALLM__NO_TOKEN)
         return false;
     v->node_ids[node] = id;
-    if (!is_continuation && len <= METALLM__WORD_KEY_BYTES)
-        add_word(v, token, len, id);
+    size_t start = is_continuation ? 2 : 0;
+    if (len - start <= METALLM__WORD_KEY_BYTES)
+        add_word(v, key_of(token + start, len - start, is_continuation), id);
     return true;
 }
 
@@ -187,26 +216,57 @@ const char *metallm__vocab_token(const struct metallm__vocab *v, uint32_t id)
     return v->text + v->starts[id];
 }
 
+/* The longest token that word begins with, by the trie; *len becomes its length. */
+static uint32_t longest(const struct metallm__vocab *v, const char *word, uint32_t *len,
+                        bool is_continuation)
+{
+    uint32_t node = is_continuation ? ROOT_CONTINUATION : ROOT_WORD;
+    uint32_t best = METALLM__NO_TOKEN, best_len = 0;
+    for (uint32_t i = 0; i < *len; i++) {
+        node = step(v, node, (unsigned char)word[i]);
+        if (node == 0)
+            break;
+        if (v->node_ids[node] != METALLM__NO_TOKEN) {
+            best = v->node_ids[node];
+            best_len = i + 1;
+        }
+    }
+    *len = best_len;
+    return best;
+}
+
+/* The same for a rest of at most 15 bytes, by the hash: each length is asked for by itself, so that
+ * no step waits for the one before. */
+static uint32_t longest_short(const struct metallm__vocab *v, const char *word, uint32_t *len,
+                              bool is_continuation)
+{
+    struct metallm__word_key k = short_key(word, *len);
+    const uint64_t mark = is_continuation ? CONTINUATION_MARK : 0;
+    for (uint32_t n = *len; n > 0; n--) {
+        if (n < 8)
+            k = (struct metallm__word_key){k.low & (((uint64_t)1 << 8 * n) - 1), 0};
+        else
+            k.high &= ((uint64_t)1 << 8 * (n - 8)) - 1;
+        uint32_t id = metallm__vocab_word(v, (struct metallm__word_key){k.low, k.high | mark});
+        if (id != METALLM__NO_TOKEN) {
+            *len = n;
+            return id;
+        }
+    }
+    return METALLM__NO_TOKEN;
+}
+
 uint32_t metallm__vocab_split(const struct metallm__vocab *v, const char *word, uint32_t len,
                               uint32_t *pieces)
 {
     uint32_t count = 0;
-    for (uint32_t at = 0; at < len;) {
-        uint32_t node = at == 0 ? ROOT_WORD : ROOT_CONTINUATION;
-        uint32_t best = METALLM__NO_TOKEN, best_end = at;
-        for (uint32_t i = at; i < len; i++) {
-            node = step(v, node, (unsigned char)word[i]);
-            if (node == 0)
-                break;
-            if (v->node_ids[node] != METALLM__NO_TOKEN) {
-                best = v->node_ids[node];
-                best_end = i + 1;
-            }
-        }
-        if (best == METALLM__NO_TOKEN)
+    for (uint32_t at = 0, taken; at < len; at += taken) {
+        taken = len - at;
+        uint32_t id = taken <= METALLM__WORD_KEY_BYTES ? longest_short(v, word + at, &taken, at > 0)
+                                                       : longest(v, word + at, &taken, at > 0);
+        if (id == METALLM__NO_TOKEN)
             return 0;
-        pieces[count++] = best;
-        at = best_end;
+        pieces[count++] = id;
     }
     return count;
 }

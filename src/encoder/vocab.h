@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * vocab.h - a WordPiece vocabulary (vocab.txt: one token a line, its id is the line's number from
- * 0). Two ways in: a hash of the tokens of up to 15 bytes for whole words, and a trie for the
- * greedy longest match. Threads: read-only after open. */
+ * 0). Two ways in: a hash of the tokens of up to 15 bytes, and a trie for the longest match in a
+ * longer rest. Threads: read-only after open. */
 #ifndef ENCODER_VOCAB_H
 #define ENCODER_VOCAB_H
 #include <stdint.h>
@@ -13,7 +13,7 @@
 #define METALLM__NO_TOKEN         UINT32_MAX
 #define METALLM__WORD_KEY_BYTES   15u /* a longer word goes through the trie */
 
-/* A word of at most 15 bytes, padded with zeros. */
+/* A token of at most 15 bytes, padded with zeros; a continuation ends in the byte 1. */
 struct metallm__word_key {
     uint64_t low, high;
 };

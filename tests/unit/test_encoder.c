@@ -219,6 +219,39 @@ static void text_features_count_what_they_say(void **state)
         assert_true(f[i] == (i == 2 ? 5.0f : 0.0f));
 }
 
+/* Characters are looked at sixteen at a time: where a text stands among them changes no count. */
+static void text_features_do_not_depend_on_position(void **state)
+{
+    (void)state;
+    static const char base[] =
+        "\nA. How many? 12, not 7; x == y() __ \"q\" {return} ``` $5 \\frac^2 Which\r\n"
+        "import a, explain: except nothing, false or true \xe4\xb8\xad\xe6\x96\x87 why\n";
+    static const char *const fixed[] = {
+        "log_numbers",  "log_code",   "log_formula", "log_newlines",  "log_questions",
+        "log_choices",  "log_blanks", "log_quotes",  "says_how_many", "says_not",
+        "says_which",   "says_why",   "says_write",  "has_dollar",    "log_commas",
+        "log_line_max", "says_true"};
+    float first[METALLM__TEXT_FEATURES], f[METALLM__TEXT_FEATURES];
+    char text[3 * sizeof base + 64];
+    for (size_t shift = 0; shift < 40; shift++) {
+        memset(text, 'z', shift);
+        size_t len = shift;
+        for (int i = 0; i < 3; i++) {
+            memcpy(text + len, base, sizeof base - 1);
+            len += sizeof base - 1;
+        }
+        metallm__text_features(text, len, shift == 0 ? first : f);
+        for (size_t i = 0; shift > 0 && i < sizeof fixed / sizeof *fixed; i++)
+            assert_true(feature(f, fixed[i]) == feature(first, fixed[i]));
+        if (shift > 0) {
+            double digits = (double)feature(f, "digit_share") * (exp((double)f[0]) - 1);
+            assert_true(fabs(digits - 3 * 5) < 1e-3);
+        }
+    }
+    assert_true(fabs((double)feature(first, "log_choices") - log1p(3)) < 1e-6);
+    assert_true(fabs((double)feature(first, "log_numbers") - log1p(3 * 4)) < 1e-6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +261,7 @@ int main(void)
         cmocka_unit_test(hashed_vectors_are_unit_and_tell_texts_apart),
         cmocka_unit_test(a_long_text_has_a_hashed_end),
         cmocka_unit_test(text_features_count_what_they_say),
+        cmocka_unit_test(text_features_do_not_depend_on_position),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
