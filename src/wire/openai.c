@@ -171,11 +171,8 @@ static int parse_event(struct metallm__wire_stream *s, struct metallm__span data
     return METALLM_OK;
 }
 
-static int take_event(void *payload, const struct metallm__sse_event *e)
+static int read_event(struct metallm__wire_stream *s, const struct metallm__sse_event *e)
 {
-    struct metallm__wire_stream *s = payload;
-    if (e == NULL)
-        return flush(s);
     if (!e->has_data || s->is_done)
         return pass(s, e->raw);
     if (metallm__span_is(e->data, "[DONE]")) {
@@ -193,6 +190,15 @@ static int take_event(void *payload, const struct metallm__sse_event *e)
     if (!is_usage_alone)
         return pass(s, e->raw);
     return s->is_usage_dropped ? flush(s) : pass_alone(s, METALLM__WIRE_PIECE_USAGE, e->raw);
+}
+
+/* The events before a bad one are handed on all the same. */
+static int take_event(void *payload, const struct metallm__sse_event *e)
+{
+    struct metallm__wire_stream *s = payload;
+    int rc = e != NULL ? read_event(s, e) : METALLM_OK;
+    int flushed = e == NULL || rc == METALLM_EFORMAT ? flush(s) : METALLM_OK;
+    return rc != METALLM_OK ? rc : flushed;
 }
 
 static int stream_feed(struct metallm__wire_stream *s, struct metallm__span in)
