@@ -39,6 +39,8 @@ struct metallm__breaker {
 };
 
 void metallm__breaker_init(struct metallm__breaker *b, const struct metallm__breaker_options *o);
+/* Other options from now on; what was counted stays unless the window is another. */
+void metallm__breaker_tune(struct metallm__breaker *b, const struct metallm__breaker_options *o);
 /* Would a request pass now? Changes nothing. */
 bool metallm__breaker_would_pass(const struct metallm__breaker *b, uint64_t now_ns);
 /* Asks for leave. true: go; *is_probe tells that the outcome decides, so that it must be told. */

@@ -39,11 +39,13 @@ const char *metallm__fault_name(enum metallm__fault fault); /* static */
 struct metallm__health {
     atomic_uint references;
     pthread_mutex_t lock;
-    struct metallm__breaker breaker;          /* under lock */
-    atomic_uint in_flight;                    /* requests under way, all loops */
-    atomic_uint waiting;                      /* requests in queues for a slot */
-    atomic_uint connections;                  /* open, idle ones included */
-    atomic_ullong requests, retries, answers; /* attempts begun; of them again; answered 2xx */
+    struct metallm__breaker breaker; /* under lock */
+    atomic_uint in_flight;           /* requests under way, all loops */
+    atomic_uint waiting;             /* requests in queues for a slot */
+    atomic_uint connections;         /* open, idle ones included */
+    /* Attempts begun; those of them that follow a failed one of the same call; answered 2xx;
+     * connections opened. */
+    atomic_ullong requests, retries, answers, connects;
     atomic_ullong faults[METALLM__FAULTS];
     atomic_ullong first_byte_us_sum, first_byte_count; /* until the first byte of an answer */
 };
@@ -54,6 +56,9 @@ METALLM_MUSTCHECK int metallm__health_new(struct metallm__health **out,
                                           metallm_error *err);
 struct metallm__health *metallm__health_ref(struct metallm__health *h);
 void metallm__health_unref(struct metallm__health *h); /* NULL is fine */
+
+void metallm__health_tune(struct metallm__health *h,
+                          const struct metallm__breaker_options *options);
 
 /* As metallm__breaker_*, under the lock. */
 bool metallm__health_would_pass(struct metallm__health *h, uint64_t now_ns);

@@ -24,14 +24,18 @@ enum metallm__llm_state {
 };
 const char *metallm__llm_state_name(enum metallm__llm_state state); /* static */
 
+struct metallm__header_option {
+    const char *name, *value; /* value is secret */
+};
+
 /* What the config says of a deployment. Zero means the default; texts are copied. */
 struct metallm__deployment_options {
     const char
         *base_url; /* http(s)://host[:port][/path], "/v1" included; no user, query or fragment */
-    const char *protocol;                  /* NULL: "openai" */
-    const char *model;                     /* the upstream's name; NULL: the LLM's */
-    const char *key;                       /* secret; NULL: none */
-    const struct metallm__header *headers; /* sent with each request; values are secret */
+    const char *protocol;                         /* NULL: "openai" */
+    const char *model;                            /* the upstream's name; NULL: the LLM's */
+    const char *key;                              /* secret; NULL: none */
+    const struct metallm__header_option *headers; /* sent with each request */
     size_t header_count;
     double weight;           /* share among the LLM's deployments, > 0; 0: 1 */
     unsigned concurrent_max; /* requests at a time over all loops; 0: no limit */
@@ -61,25 +65,25 @@ struct metallm__llm_options {
 };
 
 struct metallm__deployment {
-    char *base_url, *model, *protocol, *ca_file; /* owned; ca_file NULL: the system's */
-    char *host;                                  /* without brackets */
+    char *base_url, *model, *ca_file; /* ca_file NULL: the system's */
+    char *host;                       /* without brackets */
+    char *path;                       /* of base_url, without a slash at its end */
     uint16_t port;
     bool is_tls, is_tls_unverified;
     const struct metallm__wire *wire;
-    struct metallm__wire_target target; /* its spans point into secrets and model_json */
+    struct metallm__wire_target target; /* its spans point into what is owned here */
     char *model_json;
-    char *path;                      /* of base_url, without a slash at its end */
-    struct metallm__header *headers; /* all that go with a request; values are secret */
-    size_t header_count;
-    struct metallm__buf head;        /* their bytes: secret */
-    struct metallm__tls_client *tls; /* NULL: plain */
-    double weight;
-    unsigned concurrent_max, waiting_max;
-    uint32_t waiting_ms, connect_ms, first_byte_ms, idle_ms, total_ms;
-    uint64_t identity; /* equal for equal base_url, protocol, model, key, headers and TLS options */
-    struct metallm__health *health;
-    char *key; /* secret */
+    char *key; /* secret, key_len bytes; NULL: none */
     size_t key_len;
+    struct metallm__header *headers; /* that go with every request; values are secret */
+    size_t header_count;
+    char *head; /* their bytes, head_len of them: secret */
+    size_t head_len;
+    struct metallm__tls_client *tls; /* NULL: plain; shared by all with equal TLS options */
+    double weight;
+    unsigned concurrent_max, waiting_max; /* concurrent_max 0: no limit */
+    uint32_t waiting_ms, connect_ms, first_byte_ms, idle_ms, total_ms;
+    struct metallm__health *health;
 };
 
 struct metallm__llm {
@@ -91,17 +95,20 @@ struct metallm__llm {
     struct metallm__price *prices; /* sorted by `from`; model is NULL */
     size_t price_count;
     struct metallm__deployment *deployments;
-    size_t deployment_count;
+    uint32_t deployment_count;
+    uint32_t deployment_base; /* number of the first one among all of the generation */
 };
 
 struct metallm__llms {
     atomic_uint references;
     struct metallm__llm *items; /* an id is an index into this */
     uint32_t count;
+    uint32_t deployment_count; /* of all LLMs */
 };
 
 /* A generation with one reference for the caller. before, which may be NULL, gives the health of
- * deployments with the same identity. METALLM_EINVAL with the LLM's name and what is wrong: no key
+ * deployments with equal base_url, protocol, model, key,
+ * headers and TLS options. METALLM_EINVAL with the LLM's name and what is wrong: no key
  * is ever in it. */
 METALLM_MUSTCHECK int metallm__llms_new(struct metallm__llms **out,
                                         const struct metallm__llm_options *llms, size_t count,
@@ -115,6 +122,10 @@ int32_t metallm__llms_find(const struct metallm__llms *l, struct metallm__span n
  * reason if not. */
 bool metallm__llm_fits(const struct metallm__llm *llm, enum metallm__wire_kind kind,
                        const struct metallm__wire_needs *needs, const char **why);
+
+/* The next line "name: value\r\n" of *lines, as protocols write them, into *out, whose spans point
+ * into the lines; false: there is none left. */
+bool metallm__header_line(struct metallm__span *lines, struct metallm__header *out);
 
 /* The price that holds on this day (YYYYMMDD); NULL: none. */
 const struct metallm__price *metallm__llm_price(const struct metallm__llm *llm, int day);
