@@ -47,9 +47,10 @@ METALLM_MUSTCHECK int metallm__limits_admit(struct metallm__limits *l, const str
 void metallm__limits_tokens(struct metallm__limits *l, const struct metallm__key *k,
                             uint64_t predicted, uint64_t used, uint64_t now_ns);
 
-/* The price of money for a query of this key, in quality per dollar, >= 0: added to what the router
- * charges for cost (score = quality - (dial / scale + money) * cost). quality, cost: what the
- * router expects of each of count candidates, NaN quality: no candidate. 0 without a budget. */
+/* The price of money for a query of this key, in quality per dollar, >= 0: what the router charges
+ * for cost on top of its own dial (score = quality - (dial / scale + money) * cost). quality: the
+ * score of each of count candidates without money (quality less what the dial charges), NaN: no
+ * candidate; cost: expected dollars. 0 without a budget, and where the budget does not bind. */
 double metallm__limits_money(struct metallm__limits *l, const struct metallm__key *k,
                              const double *quality, const double *cost, uint32_t count,
                              uint64_t wall_ms);
@@ -73,8 +74,10 @@ METALLM_MUSTCHECK int metallm__limits_reserve(struct metallm__limits *l,
  * is booked as it is. Closes r; a closed one is left alone. */
 void metallm__limits_settle(struct metallm__limits *l, struct metallm__reservation *r, double usd,
                             uint64_t wall_ms);
-/* After a restart: what the store says was spent by this key in the period that holds. */
-METALLM_MUSTCHECK int metallm__limits_restore(struct metallm__limits *l, const char *key_id,
+/* After a restart: what the store says was spent by this key in the period that holds.
+ * period_begin_ms: by metallm__period_begin of the key's own period. */
+METALLM_MUSTCHECK int metallm__limits_restore(struct metallm__limits *l,
+                                              const struct metallm__key *k,
                                               uint64_t period_begin_ms, double usd,
                                               metallm_error *err);
 /* What a key has spent and reserved in its period so far. */
