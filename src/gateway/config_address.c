@@ -5,7 +5,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-bool metallm__address_is_loopback(const char *host)
+bool metallm__config_is_loopback(const char *host)
 {
     struct in_addr four;
     struct in6_addr six;
@@ -37,11 +37,12 @@ static bool read_port(const char *text, size_t len, uint16_t *out)
     return port <= 65535;
 }
 
-bool metallm__address_parse(struct metallm__address *out, const char *text, char *why, size_t size)
+bool metallm__config_address_parse(struct metallm__config_address *out, const char *text, char *why,
+                                   size_t size)
 {
     const char *colon = strrchr(text, ':');
     struct in6_addr six;
-    *out = (struct metallm__address){0};
+    *out = (struct metallm__config_address){0};
     if (colon == NULL)
         return no(why, size, "an address wants a port");
     if (!read_port(colon + 1, strlen(colon + 1), &out->port))
@@ -66,7 +67,7 @@ bool metallm__address_parse(struct metallm__address *out, const char *text, char
     if (!is_six && strspn(out->host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                                      "0123456789.-_") != strlen(out->host))
         return no(why, size, "not an address");
-    out->is_loopback = metallm__address_is_loopback(out->host);
+    out->is_loopback = metallm__config_is_loopback(out->host);
     return true;
 }
 
@@ -100,7 +101,7 @@ static bool split(const char *url, struct parts *p)
     return p->host_len > 0;
 }
 
-bool metallm__address_url(char *url, char *why, size_t size)
+bool metallm__config_url(char *url, char *why, size_t size)
 {
     struct parts p;
     uint16_t port;
@@ -122,7 +123,7 @@ bool metallm__address_url(char *url, char *why, size_t size)
     return true;
 }
 
-const char *metallm__address_host(struct metallm__config_inner *in, const char *url)
+const char *metallm__config_host(struct metallm__config_inner *in, const char *url)
 {
     struct parts p;
     char text[320];

@@ -5,17 +5,18 @@
 #include "data/text.h"
 #include "gateway/config_table.h"
 
-struct metallm__address {
+struct metallm__config_address {
     char host[256]; /* without brackets; "" : all addresses */
     uint16_t port;  /* 0: any free one */
     bool is_loopback;
 };
 /* ADDRESS:PORT, [IPV6]:PORT, :PORT or *:PORT. False: why tells. */
-bool metallm__address_parse(struct metallm__address *out, const char *text, char *why, size_t size);
+bool metallm__config_address_parse(struct metallm__config_address *out, const char *text, char *why,
+                                   size_t size);
 /* http(s)://host[:port][/path] without user, query or fragment; slashes at its end are cut off. */
-bool metallm__address_url(char *url, char *why, size_t size);
+bool metallm__config_url(char *url, char *why, size_t size);
 /* "host:port" of a good URL, as the config's; NULL: no memory. */
-const char *metallm__address_host(struct metallm__config_inner *in, const char *url);
+const char *metallm__config_host(struct metallm__config_inner *in, const char *url);
 /* 127.0.0.0/8, ::1, localhost. */
-bool metallm__address_is_loopback(const char *host);
+bool metallm__config_is_loopback(const char *host);
 #endif

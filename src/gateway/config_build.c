@@ -238,14 +238,14 @@ static int build_deployment(const struct builder *b, const struct metallm__raw_m
     char *url = metallm__config_text(b->in, d->base_url, strlen(d->base_url));
     if (url == NULL)
         return metallm__error_nomem(b->err, "a configuration");
-    if (!metallm__address_url(url, why, sizeof why))
+    if (!metallm__config_url(url, why, sizeof why))
         return refuse(b, d->line, url_option, "%s: '%.80s'", why, d->base_url);
     d->base_url = url;
     if (d->api_key[0] == '\0')
         d->api_key = raw->api_key;
     if (d->model[0] == '\0')
         d->model = raw->model[0] != '\0' ? raw->model : raw->name;
-    if (d->name[0] == '\0' && (d->name = metallm__address_host(b->in, url)) == NULL)
+    if (d->name[0] == '\0' && (d->name = metallm__config_host(b->in, url)) == NULL)
         return metallm__error_nomem(b->err, "a configuration");
     for (const char *k = d->api_key; *k != '\0'; k++)
         if ((unsigned char)*k <= ' ' || (unsigned char)*k >= 127)
@@ -532,8 +532,8 @@ static int check_top(const struct builder *b)
     if (has_cert != has_key)
         return refuse(b, 0, "tls", "wants both cert and key");
     for (uint32_t i = 0; i < c->listen.count; i++) {
-        struct metallm__address address;
-        if (!metallm__address_parse(&address, c->listen.items[i], why, sizeof why))
+        struct metallm__config_address address;
+        if (!metallm__config_address_parse(&address, c->listen.items[i], why, sizeof why))
             return refuse(b, 0, "listen", "%s: '%.80s'", why, c->listen.items[i]);
         for (uint32_t k = 0; k < i; k++)
             if (strcmp(c->listen.items[k], c->listen.items[i]) == 0)
