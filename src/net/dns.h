@@ -25,7 +25,7 @@ struct metallm__dns_options { /* 0: the default */
 struct metallm__dns;
 METALLM_MUSTCHECK int metallm__dns_new(struct metallm__dns **out, struct metallm__loop *loop,
                                        const struct metallm__dns_options *opts, metallm_error *err);
-/* Lookups still open are dropped without a call. NULL is fine. */
+/* Lookups still open are dropped without a call. Not from within done. NULL is fine. */
 void metallm__dns_free(struct metallm__dns *dns);
 
 /* A lookup lies in its owner's memory. */
@@ -35,6 +35,8 @@ struct metallm__lookup {
     void (*done)(struct metallm__lookup *lookup, const struct metallm__addresses *found,
                  const char *why);
     struct metallm__lookup *next, **link; /* dns's */
+    struct metallm__dns *dns;
+    uint16_t port;
 };
 /* METALLM_OK and *out filled: known at once (numeric, or cached), done is not called.
  * METALLM_EBUSY: done will be called. Else it failed: METALLM_ENOTFOUND (known not to exist),
@@ -46,13 +48,17 @@ void metallm__dns_cancel(struct metallm__lookup *lookup); /* done will not be ca
 /* Forgets a name, because none of its addresses could be reached. */
 void metallm__dns_forget(struct metallm__dns *dns, const char *host);
 
-/* "ADDRESS:PORT", "[V6]:PORT" or ":PORT" of numbers alone into an address. METALLM_EINVAL. */
+/* "ADDRESS:PORT", "[V6]:PORT" or ":PORT" (every IPv4 address) of numbers alone into an address;
+ * "localhost" stands for 127.0.0.1. METALLM_EINVAL. */
 METALLM_MUSTCHECK int metallm__address_parse(const char *text, struct sockaddr_storage *out,
                                              metallm_error *err);
+/* A numeric host and a port into an address. */
+bool metallm__address_numeric(const char *host, uint16_t port, struct sockaddr_storage *out);
 /* The address without port as text; out has METALLM__ADDRESS_BYTES. */
 #define METALLM__ADDRESS_BYTES 46u
 void metallm__address_text(const struct sockaddr_storage *address, char *out);
 uint16_t metallm__address_port(const struct sockaddr_storage *address);
-int metallm__address_is_loopback(const struct sockaddr_storage *address);
+void metallm__address_set_port(struct sockaddr_storage *address, uint16_t port);
+bool metallm__address_is_loopback(const struct sockaddr_storage *address);
 
 #endif

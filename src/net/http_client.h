@@ -72,7 +72,8 @@ struct metallm__http_answer {
 /* Called from the loop, never from within a function of this header. Exactly one of end and failed
  * is the last; the call is gone after it. A callback may cancel: then nothing more is called. */
 struct metallm__http_call_events {
-    void (*connected)(void *owner, bool was_kept); /* may be NULL */
+    /* May be NULL. For a kept connection just before head. */
+    void (*connected)(void *owner, bool was_kept);
     void (*head)(void *owner, const struct metallm__http_answer *answer);
     void (*body)(void *owner, struct metallm__span piece); /* decoded; valid during the call */
     void (*end)(void *owner);                              /* the answer is whole */
@@ -99,7 +100,8 @@ METALLM_MUSTCHECK int metallm__http_call_start(struct metallm__http_call **out,
                                                const struct metallm__http_call_options *opts,
                                                const struct metallm__http_call_events *events,
                                                void *owner, metallm_error *err);
-/* No more body until resume: the server is held back by TCP. No gap timeout while paused. */
+/* No more body until resume, but for what had been read already (at most 64 KiB): the server is
+ * held back by TCP. No gap timeout while paused. */
 void metallm__http_call_pause(struct metallm__http_call *call);
 void metallm__http_call_resume(struct metallm__http_call *call);
 /* Ends it at once, its connection is closed, nothing is called. Not after end or failed. */

@@ -66,6 +66,10 @@ void metallm__stream_resume(struct metallm__stream *s); /* nothing is called bef
  * take is copied (hold NULL) or referred to (hold). Failures come by closed. */
 void metallm__stream_write(struct metallm__stream *s, const struct metallm__span *spans,
                            size_t count, const struct metallm__hold *hold);
+/* The same, but the first `copied` spans are copied also with hold: heads in passing memory. */
+void metallm__stream_write_mixed(struct metallm__stream *s, const struct metallm__span *spans,
+                                 size_t count, size_t copied, const struct metallm__hold *hold);
+#define METALLM__STREAM_SPANS_MAX 16u                           /* of one write */
 size_t metallm__stream_queued(const struct metallm__stream *s); /* bytes not yet with the system */
 /* Ends our direction after what is queued; the peer's stays open. */
 void metallm__stream_shutdown(struct metallm__stream *s);
@@ -75,6 +79,9 @@ void metallm__stream_reset(struct metallm__stream *s); /* the same, and the peer
 /* Other events and owner from now on (a connection handed on by a pool). */
 void metallm__stream_hand(struct metallm__stream *s, const struct metallm__stream_events *events,
                           void *owner);
+/* After eof: the peer said so; false: TLS was cut without notice, what came may not be all. */
+bool metallm__stream_eof_is_clean(const struct metallm__stream *s);
+bool metallm__stream_is_tls(const struct metallm__stream *s);
 bool metallm__stream_is_open(const struct metallm__stream *s); /* opened, and not ended */
 
 /* ---- Sessions kept for the next connection to an origin; one loop's. ---- */
