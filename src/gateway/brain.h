@@ -130,10 +130,13 @@ void metallm__brain_spent(const struct metallm__view *v, double usd);
 void metallm__brain_record(const struct metallm__view *v, const struct metallm__brain_decision *d,
                            struct metallm__record *r);
 
+/* Dollars spent in the router's budget period so far; NaN without a period. */
+double metallm__view_spent(const struct metallm__view *v);
 /* For /metrics and the status page: one LLM of a brain as it stands. */
 struct metallm__brain_llm {
     const char *name;
-    double quality, cost_usd, latency_ms; /* means believed now; NaN: not known */
+    double quality, cost_usd, latency_ms; /* of a mean request, as believed; NaN: not known */
+    double quality_low, quality_high;     /* 95 % */
     double output_tokens;                 /* mean */
     uint64_t seen;                        /* scores learned from */
     uint64_t changes;                     /* alarms of change */

@@ -107,6 +107,7 @@ struct metallm__journal_stats {
     uint64_t decisions, dropped, feedback, commits, failures; /* since the start */
     uint64_t pruned;
     uint64_t queued_decisions, queued_bytes, queued_feedback; /* now */
+    double lag_s;                                             /* age of the oldest that waits */
     bool is_failing;                                          /* the last commit failed */
     char failure[METALLM_ERROR_BYTES];                        /* why; "" */
 };

@@ -290,8 +290,9 @@ int metallm__adapt_add_model(struct metallm__adapt *a, const struct metallm__new
     struct side *s = &a->sides[metallm__adapt_models(a) - 1];
     *s = (struct side){.price = 1, .cost_seen = NAN, .latency_seen = NAN};
     metallm__drift_init(&s->drift, n->level, n->level_sd, a->now);
-    s->drift.watch =
-        a->opts.drift.watch_uses < NEWCOMER_USES ? a->opts.drift.watch_uses : NEWCOMER_USES;
+    if (n->level_sd > 0)
+        s->drift.watch =
+            a->opts.drift.watch_uses < NEWCOMER_USES ? a->opts.drift.watch_uses : NEWCOMER_USES;
     return METALLM_OK;
 }
 

@@ -38,7 +38,7 @@ struct metallm__newcomer {
     uint32_t like;   /* a model whose statistics it borrows, or UINT32_MAX */
     double share;    /* of their weight */
     double level;    /* added to its prior quality */
-    double level_sd; /* how far that may be off */
+    double level_sd; /* how far that may be off; 0: it is trusted, and not watched */
 };
 
 struct metallm__adapt;

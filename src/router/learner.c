@@ -214,6 +214,11 @@ uint32_t metallm__learner_models(const struct metallm__learner *l)
     return l->opts.models;
 }
 
+double metallm__learner_gamma(const struct metallm__learner *l)
+{
+    return l->opts.gamma;
+}
+
 uint32_t metallm__learner_pad(const struct metallm__learner *l)
 {
     return l->pad;

@@ -61,6 +61,7 @@ void metallm__learner_free(struct metallm__learner *l);
 
 uint32_t metallm__learner_dim(const struct metallm__learner *l);
 uint32_t metallm__learner_models(const struct metallm__learner *l);
+double metallm__learner_gamma(const struct metallm__learner *l);
 /* Doubles in a prepared vector: dim rounded up to 8. */
 uint32_t metallm__learner_pad(const struct metallm__learner *l);
 /* Widens z (dim floats) to out (pad doubles, aligned to 64 bytes), once per query. */

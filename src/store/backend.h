@@ -34,7 +34,6 @@ struct metallm__ledger_backend {
     int (*put_feedback)(void *state, const struct metallm__ledger_feedback *f, metallm_error *err);
     int (*get_feedback)(void *state, int64_t row, struct metallm__ledger_feedback *f,
                         struct metallm__buf *out, bool *found, metallm_error *err);
-    int (*early)(void *state, metallm__ledger_row_visit *visit, void *payload, metallm_error *err);
     int (*put_event)(void *state, const struct metallm__ledger_event *e, metallm_error *err);
     int (*events)(void *state, int64_t after, metallm__ledger_event_visit *visit, void *payload,
                   metallm_error *err);
@@ -43,8 +42,8 @@ struct metallm__ledger_backend {
                         metallm_error *err);
     int (*get_snapshot)(void *state, const char *router, int64_t *seq, struct metallm__buf *out,
                         bool *found, metallm_error *err);
-    int (*prune)(void *state, const struct metallm__ledger_prune *p, size_t *taken,
-                 metallm_error *err);
+    int (*prune)(void *state, const struct metallm__ledger_prune *p,
+                 struct metallm__ledger_pruned *out, metallm_error *err);
     int (*put_key)(void *state, const struct metallm__ledger_key *k, metallm_error *err);
     int (*drop_key)(void *state, const char *id, bool *found, metallm_error *err);
     int (*keys)(void *state, metallm__ledger_key_visit *visit, void *payload, metallm_error *err);

@@ -79,12 +79,6 @@ int metallm__ledger_get_feedback(struct metallm__store *s, int64_t row,
     return s->backend->ledger->get_feedback(s->state, row, f, out, found, err);
 }
 
-int metallm__ledger_early(struct metallm__store *s, metallm__ledger_row_visit *visit, void *payload,
-                          metallm_error *err)
-{
-    return s->backend->ledger->early(s->state, visit, payload, err);
-}
-
 int metallm__ledger_put_event(struct metallm__store *s, const struct metallm__ledger_event *e,
                               metallm_error *err)
 {
@@ -116,9 +110,9 @@ int metallm__ledger_get_snapshot(struct metallm__store *s, const char *router, i
 }
 
 int metallm__ledger_prune(struct metallm__store *s, const struct metallm__ledger_prune *p,
-                          size_t *taken, metallm_error *err)
+                          struct metallm__ledger_pruned *out, metallm_error *err)
 {
-    return s->backend->ledger->prune(s->state, p, taken, err);
+    return s->backend->ledger->prune(s->state, p, out, err);
 }
 
 int metallm__ledger_put_key(struct metallm__store *s, const struct metallm__ledger_key *k,

@@ -35,7 +35,7 @@ METALLM_MUSTCHECK int metallm__ledger_get_setup(struct metallm__store *s, uint64
                                                 struct metallm__buf *out, bool *found,
                                                 metallm_error *err);
 
-/* One decision. record: gateway/record.h. The same row twice is METALLM_EINVAL. */
+/* One decision. record: gateway/record.h. Of the same row twice the first stays. */
 struct metallm__ledger_decision {
     int64_t row; /* > 0 */
     uint64_t nonce;
@@ -80,12 +80,6 @@ METALLM_MUSTCHECK int metallm__ledger_get_feedback(struct metallm__store *s, int
                                                    struct metallm__ledger_feedback *f,
                                                    struct metallm__buf *out, bool *found,
                                                    metallm_error *err);
-/* Feedback that is no event yet (seq 0): its decision was not there when it came. */
-typedef int metallm__ledger_row_visit(void *payload, int64_t row, metallm_error *err);
-METALLM_MUSTCHECK int metallm__ledger_early(struct metallm__store *s,
-                                            metallm__ledger_row_visit *visit, void *payload,
-                                            metallm_error *err);
-
 /* What learning follows: a decision was committed, or its score became `score` (NaN: was taken
  * back) from `before` (NaN: it had none). seq counts events from 1 without gaps. */
 struct metallm__ledger_event {
@@ -120,14 +114,18 @@ METALLM_MUSTCHECK int metallm__ledger_get_snapshot(struct metallm__store *s, con
 
 /* Takes out at most `most` decisions, the oldest first, that are older than before_ms or beyond the
  * newest `keep` rows (0: no such bound), with their feedback, and events up to `seq`; a decision
- * whose events come after seq is kept. *taken: how many. */
+ * whose events come after seq is kept. */
 struct metallm__ledger_prune {
     int64_t before_ms, keep, seq;
     size_t most;
 };
+struct metallm__ledger_pruned {
+    size_t decisions;
+    int64_t row; /* the highest that went; 0: none */
+};
 METALLM_MUSTCHECK int metallm__ledger_prune(struct metallm__store *s,
-                                            const struct metallm__ledger_prune *p, size_t *taken,
-                                            metallm_error *err);
+                                            const struct metallm__ledger_prune *p,
+                                            struct metallm__ledger_pruned *out, metallm_error *err);
 
 /* Client keys: hash of METALLM__KEY_HASH_BYTES, the rest as JSON (gateway/keys.h). put replaces. */
 struct metallm__ledger_key {

@@ -255,22 +255,6 @@ static int get_feedback(void *state, int64_t row, struct metallm__ledger_feedbac
     return rc;
 }
 
-static int early(void *state, metallm__ledger_row_visit *visit, void *payload, metallm_error *err)
-{
-    sqlite3_stmt *statement;
-    bool has_row;
-    int rc = metallm__sqlite_get(state, METALLM__SQL_EARLY_FEEDBACK, &statement, err);
-    if (rc != METALLM_OK)
-        return rc;
-    while ((rc = metallm__sqlite_step(state, statement, &has_row, err)) == METALLM_OK && has_row) {
-        rc = visit(payload, sqlite3_column_int64(statement, 0), err);
-        if (rc != METALLM_OK)
-            break;
-    }
-    sqlite3_reset(statement);
-    return rc;
-}
-
 static int put_event(void *state, const struct metallm__ledger_event *e, metallm_error *err)
 {
     sqlite3_stmt *statement;
@@ -385,13 +369,13 @@ static int prune_bound(void *state, const struct metallm__ledger_prune *p, sqlit
     return rc;
 }
 
-static int prune(void *state, const struct metallm__ledger_prune *p, size_t *taken,
-                 metallm_error *err)
+static int prune(void *state, const struct metallm__ledger_prune *p,
+                 struct metallm__ledger_pruned *out, metallm_error *err)
 {
     struct metallm__sqlite *s = state;
     sqlite3_int64 row = 0;
     int rc = prune_bound(state, p, &row, err);
-    *taken = 0;
+    *out = (struct metallm__ledger_pruned){.row = row};
     static const enum metallm__sqlite_statement drops[] = {
         METALLM__SQL_PRUNE_DECISIONS, METALLM__SQL_PRUNE_FEEDBACK, METALLM__SQL_PRUNE_EVENTS};
     for (size_t i = 0; i < 3 && rc == METALLM_OK; i++) {
@@ -402,7 +386,7 @@ static int prune(void *state, const struct metallm__ledger_prune *p, size_t *tak
         sqlite3_bind_int64(statement, 1, i < 2 ? row : p->seq);
         rc = metallm__sqlite_run(s, statement, err);
         if (rc == METALLM_OK && i == 0)
-            *taken = (size_t)sqlite3_changes64(s->db);
+            out->decisions = (size_t)sqlite3_changes64(s->db);
     }
     return rc;
 }
@@ -420,7 +404,6 @@ const struct metallm__ledger_backend metallm__sqlite_ledger = {
     .visit = visit_decisions,
     .put_feedback = put_feedback,
     .get_feedback = get_feedback,
-    .early = early,
     .put_event = put_event,
     .events = visit_events,
     .tops = tops,

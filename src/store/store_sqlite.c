@@ -46,7 +46,6 @@ static const char *const schema_steps[] = {
     " time_ms INTEGER NOT NULL, record BLOB NOT NULL, text TEXT);"
     "CREATE TABLE feedback(decision INTEGER PRIMARY KEY, nonce INTEGER NOT NULL,"
     " time_ms INTEGER NOT NULL, score REAL, seq INTEGER NOT NULL, label TEXT, comment TEXT);"
-    "CREATE INDEX feedback_early ON feedback(decision) WHERE seq = 0;"
     "CREATE TABLE events(seq INTEGER PRIMARY KEY, decision INTEGER NOT NULL, first INTEGER,"
     " score REAL, before REAL);"
     "CREATE TABLE snapshots(router TEXT NOT NULL, seq INTEGER NOT NULL, state BLOB NOT NULL,"
@@ -129,7 +128,7 @@ static const char *const sql[METALLM__SQL_COUNT] = {
     [METALLM__SQL_PUT_VALUE] = "INSERT OR REPLACE INTO gateway VALUES(?1, ?2)",
     [METALLM__SQL_PUT_SETUP] = "INSERT OR IGNORE INTO setups VALUES(?1, ?2)",
     [METALLM__SQL_GET_SETUP] = "SELECT json FROM setups WHERE hash = ?1",
-    [METALLM__SQL_PUT_DECISION] = "INSERT INTO decisions VALUES(?1, ?2, ?3, ?4, ?5)",
+    [METALLM__SQL_PUT_DECISION] = "INSERT OR IGNORE INTO decisions VALUES(?1, ?2, ?3, ?4, ?5)",
     [METALLM__SQL_GET_DECISION] = "SELECT nonce, time_ms, record FROM decisions WHERE id = ?1",
     [METALLM__SQL_VISIT_DECISIONS] =
         "SELECT d.id, d.nonce, d.time_ms, d.record, f.nonce, f.time_ms, f.score, f.seq, f.label,"
@@ -139,7 +138,6 @@ static const char *const sql[METALLM__SQL_COUNT] = {
         "INSERT OR REPLACE INTO feedback VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [METALLM__SQL_GET_FEEDBACK] = "SELECT nonce, time_ms, score, seq, label, comment FROM feedback"
                                   " WHERE decision = ?1",
-    [METALLM__SQL_EARLY_FEEDBACK] = "SELECT decision FROM feedback WHERE seq = 0 ORDER BY decision",
     [METALLM__SQL_PUT_EVENT] = "INSERT INTO events VALUES(?1, ?2, ?3, ?4, ?5)",
     [METALLM__SQL_VISIT_EVENTS] =
         "SELECT seq, decision, first, score, before FROM events WHERE seq > ?1 ORDER BY seq",
