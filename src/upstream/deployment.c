@@ -179,7 +179,7 @@ static int make_headers(struct metallm__deployment *d, const struct metallm__dep
     for (size_t i = 0; i < d->header_count; i++)
         if (!metallm__header_is_sound(&d->headers[i]))
             return metallm__error_set(err, METALLM_EINVAL,
-                                      "the key or a header holds characters that cannot be sent");
+                                      "a header holds characters that cannot be sent");
     return METALLM_OK;
 }
 
@@ -204,6 +204,10 @@ int metallm__deployment_init(struct metallm__deployment *d,
     if (d->key_len > METALLM__KEY_BYTES_MAX)
         return metallm__error_set(err, METALLM_EINVAL, "the key is longer than %u bytes",
                                   METALLM__KEY_BYTES_MAX);
+    for (size_t i = 0; i < d->key_len; i++)
+        if ((unsigned char)o->key[i] <= 0x20 || o->key[i] == 0x7f)
+            return metallm__error_set(err, METALLM_EINVAL,
+                                      "the key holds a blank or a control character");
     int rc = split_url(d, o->base_url, err);
     if (rc == METALLM_OK)
         rc = name_model(d, model, err);
