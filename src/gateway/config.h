@@ -197,7 +197,7 @@ struct metallm__config_encoder {
 
 struct metallm__config {
     const char *path;               /* as given */
-    struct metallm__strings listen; /* "ADDRESS:PORT", "[::1]:8080" */
+    struct metallm__strings listen; /* in numbers: "127.0.0.1:8080", "[::1]:8080", ":8080" */
     const char *tls_cert, *tls_key; /* "" : plain HTTP */
     uint64_t threads;               /* loops; 0 in the file: one a processor (resolved, >= 1) */
     const char *store;              /* URL */

@@ -64,9 +64,13 @@ bool metallm__config_address_parse(struct metallm__config_address *out, const ch
     if (is_six != has_brackets)
         return no(why, size,
                   has_brackets ? "not an IPv6 address" : "an IPv6 address wants brackets");
-    if (!is_six && strspn(out->host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                     "0123456789.-_") != strlen(out->host))
-        return no(why, size, "not an address");
+    if (strcasecmp(out->host, "localhost") == 0)
+        snprintf(out->host, sizeof out->host, "127.0.0.1");
+    struct in_addr four;
+    if (!is_six && out->host[0] != '\0' && inet_pton(AF_INET, out->host, &four) != 1)
+        return no(why, size, "not an address in numbers");
+    snprintf(out->text, sizeof out->text, "%s%s%s:%u", is_six ? "[" : "", out->host,
+             is_six ? "]" : "", out->port);
     out->is_loopback = metallm__config_is_loopback(out->host);
     return true;
 }

@@ -9,8 +9,9 @@ struct metallm__config_address {
     char host[256]; /* without brackets; "" : all addresses */
     uint16_t port;  /* 0: any free one */
     bool is_loopback;
+    char text[272]; /* the whole, in numbers: "127.0.0.1:80", "[::1]:80", ":80" */
 };
-/* ADDRESS:PORT, [IPV6]:PORT, :PORT or *:PORT. False: why tells. */
+/* ADDRESS:PORT, [IPV6]:PORT, :PORT, *:PORT or localhost:PORT. False: why tells. */
 bool metallm__config_address_parse(struct metallm__config_address *out, const char *text, char *why,
                                    size_t size);
 /* http(s)://host[:port][/path] without user, query or fragment; slashes at its end are cut off. */

@@ -524,27 +524,44 @@ static int build_alias(const struct builder *b, size_t at, struct metallm__confi
     return rc;
 }
 
-static int check_top(const struct builder *b)
+/* Addresses in numbers, each once, and open to this machine alone unless keys are asked for. */
+static int build_listen(const struct builder *b)
 {
-    const struct metallm__config *c = b->c;
+    struct metallm__config *c = b->c;
+    const char **items = room(b, c->listen.count, sizeof *items);
     char why[160];
-    bool has_cert = c->tls_cert[0] != '\0', has_key = c->tls_key[0] != '\0';
-    if (has_cert != has_key)
-        return refuse(b, 0, "tls", "wants both cert and key");
+    if (items == NULL)
+        return metallm__error_nomem(b->err, "a configuration");
     for (uint32_t i = 0; i < c->listen.count; i++) {
         struct metallm__config_address address;
         if (!metallm__config_address_parse(&address, c->listen.items[i], why, sizeof why))
             return refuse(b, 0, "listen", "%s: '%.80s'", why, c->listen.items[i]);
         for (uint32_t k = 0; k < i; k++)
-            if (strcmp(c->listen.items[k], c->listen.items[i]) == 0)
+            if (strcmp(items[k], address.text) == 0)
                 return refuse(b, 0, "listen", "'%.80s' stands twice", c->listen.items[i]);
         if (!address.is_loopback && !c->auth.keys)
             return refuse(b, 0, "listen",
                           "'%.60s' is open to other machines: that wants auth: {keys: on}",
                           c->listen.items[i]);
+        items[i] = metallm__config_text(b->in, address.text, strlen(address.text));
+        if (items[i] == NULL)
+            return metallm__error_nomem(b->err, "a configuration");
     }
     if (c->listen.count == 0)
         return refuse(b, 0, "listen", "is an empty list");
+    c->listen.items = items;
+    return METALLM_OK;
+}
+
+static int check_top(const struct builder *b)
+{
+    const struct metallm__config *c = b->c;
+    bool has_cert = c->tls_cert[0] != '\0', has_key = c->tls_key[0] != '\0';
+    if (has_cert != has_key)
+        return refuse(b, 0, "tls", "wants both cert and key");
+    int rc = build_listen(b);
+    if (rc != METALLM_OK)
+        return rc;
     if (strncmp(c->store, "sqlite:", 7) != 0 || c->store[7] == '\0')
         return refuse(b, 0, "store", "wants sqlite:PATH, not '%.60s'", c->store);
     size_t admin = strlen(c->auth.admin_key);

@@ -20,6 +20,8 @@
 #define PACER_EVERY  8u /* requests between two looks at the rate */
 #define MINUTE_S     60.0
 #define MEMORY_PARTS 24.0 /* of a period: the time constant of the rate */
+#define FIRST_GAP_S  60.0
+#define KEPT_BACK    0.01 /* share of a budget that is not planned with: for the last requests */
 
 struct bucket {
     double left;
@@ -230,14 +232,16 @@ static void follow_period(struct slot *s, enum metallm__period per, uint64_t wal
     }
 }
 
-/* Requests still expected in this period, one at least. */
+/* Requests still expected in this period, one at least: the rate so far, with one request in
+ * FIRST_GAP_S seconds as what is believed before any is seen. */
 static double expected(const struct slot *s, const struct metallm__key *k, uint64_t wall_ms)
 {
     const double memory_s = metallm__period_seconds(k->budget_per) / MEMORY_PARTS;
     const double age_s = (double)(wall_ms - s->first_ms) / 1000;
     const double left_s = (double)(metallm__period_end(k->budget_per, wall_ms) - wall_ms) / 1000;
     const double weight = -expm1(-age_s / memory_s) * memory_s;
-    return fmax(weight > 0 ? (s->count - 1) / weight * left_s : 1, 1);
+    /* s->count holds the first request, which stands for the one that is expected before. */
+    return fmax(s->count / (weight + FIRST_GAP_S) * left_s, 1);
 }
 
 static void count_request(struct slot *s, const struct metallm__key *k, uint64_t wall_ms)
@@ -281,9 +285,9 @@ double metallm__limits_money(struct metallm__limits *l, const struct metallm__ke
     follow_period(s, k->budget_per, wall_ms);
     count_request(s, k, wall_ms);
     if (has_pacer(s, count)) {
-        if (s->since++ % PACER_EVERY == 0) {
-            double left = fmax(k->budget_usd - s->spent - s->reserved, 0);
-            metallm__pacer_set(s->pacer, fmax(left / expected(s, k, wall_ms), 1e-12));
+        if (s->since++ % PACER_EVERY == 0 || s->since < PACER_WINDOW) {
+            double left = (1 - KEPT_BACK) * k->budget_usd - s->spent - s->reserved;
+            metallm__pacer_set(s->pacer, fmax(left / expected(s, k, wall_ms), 1e-15));
         }
         const struct metallm__pacer_price p =
             metallm__pacer_next(s->pacer, quality, cost, count, 0);

@@ -136,6 +136,8 @@ static void everything_can_be_said(void **state)
     const struct metallm__config *c = parse(text);
     unlink(path);
     assert_int_equal(c->listen.count, 3);
+    assert_string_equal(c->listen.items[1], "[::1]:2");
+    assert_string_equal(c->listen.items[2], "127.0.0.1:3");
     assert_int_equal(c->limits.body_bytes, 2 << 20);
     assert_int_equal(c->limits.idle_ms, 30000);
     assert_string_equal(c->encoder.name, "hash");
@@ -202,6 +204,7 @@ static const struct {
     {MODELS "listen: 127.0.0.1\n", "listen: an address wants a port: '127.0.0.1'"},
     {MODELS "listen: 127.0.0.1:70000\n", "not a port from 0 to 65535"},
     {MODELS "listen: ::1:80\n", "an IPv6 address wants brackets"},
+    {MODELS "listen: example.com:80\n", "not an address in numbers: 'example.com:80'"},
     {MODELS "listen: []\n", "listen: is an empty list"},
     {MODELS "listen: ['127.0.0.1:1','127.0.0.1:1']\n", "stands twice"},
     {MODELS "tls: {cert: a.pem}\n", "t.yaml:8: tls: wants both cert and key"},
