@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Regenerates docs/results: main.py BINARY CACHE RESULTS [PART...]; see scripts/reproduce."""
+"""Regenerates docs/results: main.py BINARY CACHE RESULTS [--quick] [--encoder NAME] [PART...]; see
+scripts/reproduce. --quick: only the ends of every list of values, to see that it runs."""
+import argparse
 import hashlib
 import importlib
 import json
@@ -10,18 +12,24 @@ import data
 from tool import Tool
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PARTS = {"paretobandit": "part_pareto"}
+PARTS = {"metallm": "part_metallm", "tasks": "part_tasks", "paretobandit": "part_pareto"}
 
 
 class Context:
     """What the parts share: the tool, the data, stores with embeddings, trained routers."""
 
-    def __init__(self, binary, cache, results):
+    def __init__(self, binary, cache, results, is_quick=False, encoder="minilm"):
         self.cache, self.results = pathlib.Path(cache), pathlib.Path(results)
+        self.is_quick, self.encoder = is_quick, encoder
         self.work = self.cache / "reproduce"
         self.tool = Tool(binary, self.work)
         self.sources = self.hash_sources("src/base", "src/data", "src/encoder", "src/store")
-        self.sets = data.find(self.cache)
+        self.sets = data.find(self.cache, self.work / "data")
+
+    def some(self, values):
+        """All values, or the first and the last."""
+        values = list(values)
+        return values[::len(values) - 1] if self.is_quick and len(values) > 2 else values
 
     @staticmethod
     def hash_sources(*folders):
@@ -34,19 +42,22 @@ class Context:
 
     def store(self, s):
         """Options that name a set's store, which holds both splits and keeps their vectors."""
-        path = self.work / f"{s.name}-{self.sources}.db"
+        path = self.work / f"{s.name}-{s.key}-{self.sources}.db"
         ready = path.with_suffix(".ready")
         if not ready.exists():
             path.unlink(missing_ok=True)
             for split, files in (("train", s.train), ("test", s.test)):
                 self.say(f"importing {s.name} ({split})")
-                self.tool.call("import", files, "--store", f"sqlite:{path}", "--split", split)
+                call = ["import", files, "--store", f"sqlite:{path}", "--split", split]
+                self.tool.call(*call, *(["--prices", s.prices] if s.prices else []))
             ready.write_text("", encoding="utf-8")
         return ["--store", f"sqlite:{path}"]
 
     def router(self, s, *options):
         """A router trained on the set's training split."""
         self.say(f"training on {s.name} {' '.join(map(str, options))}")
+        if "--encoder" not in options:
+            options = (*options, "--encoder", self.encoder)
         return self.tool.file("router.safetensors", "train", *self.store(s), "--split", "train", "-o", "@",
                               *options)
 
@@ -67,15 +78,22 @@ class Context:
         print(f"reproduce: {text}", file=sys.stderr, flush=True)
 
 
-def main(binary, cache, results, *parts):
-    unknown = [p for p in parts if p not in PARTS]
+def main(arguments):
+    parser = argparse.ArgumentParser(prog="reproduce")
+    for name in ("binary", "cache", "results"):
+        parser.add_argument(name)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    a = parser.parse_intermixed_args(arguments)
+    unknown = [p for p in a.parts if p not in PARTS]
     if unknown:
-        sys.exit(f"reproduce: no part '{unknown[0]}'; parts: {', '.join(PARTS)}")
-    context = Context(binary, cache, results)
-    for part in parts or PARTS:
+        parser.error(f"no part '{unknown[0]}'; parts: {', '.join(PARTS)}")
+    context = Context(a.binary, a.cache, a.results, a.quick, a.encoder)
+    for part in a.parts or PARTS:
         context.say(f"part {part}")
         importlib.import_module(PARTS[part]).run(context)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

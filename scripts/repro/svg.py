@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures as SVG: lines with bands and points. Equal input gives equal bytes."""
+"""Figures as SVG: lines with bands and points, and stacked shares. Equal input gives equal bytes."""
 import math
 from html import escape
 
@@ -87,7 +87,7 @@ class Figure:
         y = TOP + 10 + 18 * self.legend
         x = WIDTH - RIGHT + 12
         mark = (f'<circle cx="{x + 9}" cy="{y}" r="4" fill="{colour}"/>' if kind == "point" else
-                f'<path d="M{x} {y}h18" stroke="{colour}" stroke-width="2"/>')
+                f'<path d="M{x} {y}h18" stroke="{colour}" stroke-width="{9 if kind == "area" else 2}"/>')
         self.parts.append(f'{mark}<text x="{x + 24}" y="{y}" dy="4">{escape(name[:30])}</text>')
         self.legend += 1
 
@@ -127,3 +127,21 @@ def line_plot(title, x_label, y_label, series, is_log_x=False, marks=()):
         fig.entry(s["name"], colour, "point" if s.get("points") else "line")
     return fig.text()
 
+
+def share_plot(title, x_label, names, x_values, shares, is_log_x=False):
+    """Stacked shares: shares[i][j] of names[j] at x_values[i]."""
+    x = Axis(x_values, LEFT, WIDTH - RIGHT, is_log_x, margin=0)
+    y = Axis([0, 1], HEIGHT - BOTTOM, TOP, margin=0)
+    fig = Figure(title, x_label, "share of queries")
+    floor = [0.0] * len(x_values)
+    for j, name in enumerate(names):
+        top = [f + s[j] for f, s in zip(floor, shares)]
+        outline = ([(x.at(a), y.at(b)) for a, b in zip(x_values, top)] +
+                   [(x.at(a), y.at(b)) for a, b in reversed(list(zip(x_values, floor)))])
+        colour = COLOURS[j % len(COLOURS)]
+        fig.parts.append('<polygon points="' + " ".join(f"{number(a)},{number(b)}" for a, b in outline) +
+                         f'" fill="{colour}" fill-opacity="0.8"/>')
+        fig.entry(name, colour, "area")
+        floor = top
+    fig.frame(x, y)
+    return fig.text()

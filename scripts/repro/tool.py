@@ -33,13 +33,18 @@ class Tool:
             parts.append(hashlib.sha256(pathlib.Path(d).read_bytes()).hexdigest())
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
+    @staticmethod
+    def unfinished(path):
+        """Where a file is written until it is whole: each run its own, so that two can share a cache."""
+        return path.with_name(f"{path.name}.{os.getpid()}.part")
+
     def json(self, *arguments, depends=()):
         """The object that the call prints. depends: files whose content matters."""
         kept = self.work / "calls" / (self.key(arguments, depends) + ".json")
         if not kept.exists():
             kept.parent.mkdir(exist_ok=True)
             text = self.call(*arguments)
-            part = kept.with_suffix(".part")
+            part = self.unfinished(kept)
             part.write_bytes(text)
             os.replace(part, kept)
         return json.loads(kept.read_text(encoding="utf-8"))
@@ -49,22 +54,26 @@ class Tool:
         path = self.work / "files" / f"{self.key(arguments, depends)}-{name}"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            part = path.with_name(path.name + ".part")
+            part = self.unfinished(path)
             part.unlink(missing_ok=True)
             self.call(*[part if a == "@" else a for a in arguments])
             os.replace(part, path)
         return path
 
-    def embed(self, texts_path):
-        """A line {"tokens", "embedding"} for each line {"text"}."""
-        path = self.work / "files" / f"{self.key(['embed'], [texts_path])}-vectors.jsonl"
+    def stream(self, name, source_path, *arguments, depends=()):
+        """A file of what the call prints when it reads source_path from standard input."""
+        path = self.work / "files" / f"{self.key(arguments, [source_path, *depends])}-{name}"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            part = path.with_name(path.name + ".part")
-            with open(texts_path, "rb") as source, open(part, "wb") as out:
-                self.call("embed", "--json", stdin=source, stdout=out)
+            part = self.unfinished(path)
+            with open(source_path, "rb") as source, open(part, "wb") as out:
+                self.call(*arguments, stdin=source, stdout=out)
             os.replace(part, path)
         return path
+
+    def embed(self, texts_path):
+        """A line {"tokens", "embedding"} for each line {"text"}."""
+        return self.stream("vectors.jsonl", texts_path, "embed", "--json")
 
 
 def peer_folder(cache):
