@@ -306,7 +306,8 @@ static int send_request(struct metallm__ask *ask, const struct metallm__deployme
     struct metallm__header headers[HEADERS_MAX];
     struct metallm__buf lines;
     char path[PATH_BYTES_MAX];
-    uint64_t left = ask->deadline_ns - metallm__loop_now(ask->u->loop);
+    uint64_t now = metallm__loop_now(ask->u->loop);
+    uint64_t left = ask->deadline_ns > now ? ask->deadline_ns - now : 1;
     size_t count = append_headers(headers, 0, d->headers, d->header_count);
     count = append_headers(headers, count, ask->headers.at, ask->headers.count);
     int n = snprintf(path, sizeof path, "%s%.*s", d->path, (int)ask->out.path.n, ask->out.path.p);
