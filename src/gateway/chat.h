@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * chat.h - a request to an LLM (chat, completion, embedding, or the decision alone) on its way:
+ *   chat.c        begin: read, name, limits          -> route
+ *   chat_route.c  vector, estimates, choice          -> call (or the decision itself)
+ *   chat_call.c   upstream call, answer to the client -> end
+ *   chat_end.c    settle, record, metrics, graders
+ * It lives on its worker's loop. Three parties may hold it at a time: the client (the exchange),
+ * the encoder (a mail that will come), the upstream call. chat_release frees it with the last. */
+#ifndef GATEWAY_CHAT_H
+#define GATEWAY_CHAT_H
+#include "gateway/worker.h"
+
+struct metallm__chat {
+    struct metallm__visit visit; /* first */
+    struct metallm__wire_request request;
+    bool is_dry; /* /v1/route: the decision alone */
+    struct metallm__name name;
+    const struct metallm__config_router *router; /* of the world's config; NULL: the LLM was named */
+
+    /* Limits of the key. */
+    uint64_t predicted_tokens;
+    struct metallm__reservation reservation;
+    bool is_counted; /* in shared->in_work */
+
+    /* The vector. */
+    float *features; /* NULL: none was asked for, or it failed */
+    bool is_encoding;
+    uint64_t ticket, encode_ns;
+    int encoded; /* status of the encoder */
+    struct metallm__mail mail;
+
+    /* The decision. */
+    const struct metallm__view *view; /* held; NULL: direct */
+    struct metallm__brain_decision decision;
+    void *room; /* of its candidates and order */
+    struct metallm__session session;
+    uint64_t session_hash;
+    struct metallm__decision_id id;
+    char id_text[METALLM__DECISION_ID_LEN + 1]; /* "" : none */
+    int64_t time_ms;
+
+    /* The call. */
+    struct metallm__ask *ask;
+    uint32_t candidates[METALLM__ASK_CANDIDATES_MAX]; /* indices of the world's LLMs */
+    unsigned candidate_count;
+    struct metallm__header trace;
+    char trace_text[METALLM__TRACEPARENT_LEN + 1];
+    bool was_called, is_streaming, is_paused;
+    struct metallm__buf last;   /* the last events of a stream, until the cost is known */
+    size_t usage_bytes;         /* of them the usage event's */
+    struct metallm__buf answer; /* text of the answer, for graders */
+    bool is_answer_kept;
+};
+
+/* Endpoints. */
+void metallm__chat_begin(struct metallm__visit *v);
+void metallm__completion_begin(struct metallm__visit *v);
+void metallm__embedding_begin(struct metallm__visit *v);
+void metallm__route_begin(struct metallm__visit *v);
+
+/* chat_route.c: goes on to metallm__chat_call, or answers. */
+void metallm__chat_route(struct metallm__chat *c);
+bool metallm__chat_is_tiered(const struct metallm__chat *c);
+/* The JSON of POST /v1/route. */
+void metallm__chat_tell(struct metallm__chat *c);
+
+/* chat_call.c */
+void metallm__chat_call(struct metallm__chat *c);
+
+/* chat_end.c. result NULL: no call was made, or it was cancelled. Settles and records, once. */
+void metallm__chat_end(struct metallm__chat *c, const struct metallm__ask_result *result);
+/* After the exchange is over and nobody else holds it. */
+void metallm__chat_release(struct metallm__chat *c);
+/* Refuses and ends. */
+void metallm__chat_refuse(struct metallm__chat *c, const struct metallm__refusal *why,
+                          const char *message);
+
+/* judge.c: asks the judge of a grader about this answer, in the background. */
+void metallm__judge_start(struct metallm__chat *c, uint32_t grader, struct metallm__span answer);
+
+/* Drops what is being judged. */
+void metallm__judge_stop(struct metallm__worker *w);
+
+#endif

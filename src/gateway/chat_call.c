@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * chat_call.c - the upstream call and what the client gets of it. A whole answer is passed on as it
+ * came; a stream event by event, held back where the client is slow. The last events of a stream
+ * (usage, [DONE]) wait for the cost, which stands in the usage. */
+#include <math.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "gateway/chat.h"
+#include "wire/answer_text.h"
+
+/* Headers of an answer; the texts live in the caller's room. */
+struct head_room {
+    char cost[32];
+};
+
+static void add_own(const struct metallm__chat *c, struct metallm__reply *r, uint32_t llm,
+                    double cost_usd, struct head_room *room)
+{
+    metallm__reply_add(r, "x-metallm-model",
+                       metallm__span_of(c->visit.world->config->models[llm].name));
+    metallm__reply_add(r, "x-metallm-decision", metallm__span_of(c->id_text));
+    if (isnan(cost_usd))
+        return;
+    int n = snprintf(room->cost, sizeof room->cost, "%.9g", cost_usd);
+    metallm__reply_add(r, "x-metallm-cost-usd", metallm__span(room->cost, (size_t)n));
+}
+
+/* ---- Streams. ---- */
+
+static void on_stream(void *payload, uint32_t llm, uint32_t deployment, const char *content_type)
+{
+    (void)deployment;
+    struct metallm__chat *c = payload;
+    struct metallm__reply r = {.status = 200,
+                               .type = content_type == NULL ? "text/event-stream" : content_type};
+    struct head_room room;
+    add_own(c, &r, llm, NAN, &room);
+    metallm__reply_add(&r, "cache-control", (struct metallm__span)METALLM__SPAN("no-cache"));
+    c->is_streaming = true;
+    metallm__visit_stream(&c->visit, &r);
+}
+
+static void hold_back(struct metallm__chat *c)
+{
+    uint64_t most = c->visit.world->config->limits.stream_bytes;
+    if (!c->is_paused && metallm__reply_queued(c->visit.x) > most) {
+        c->is_paused = true;
+        metallm__ask_pause(c->ask);
+    }
+}
+
+static void on_piece(void *payload, enum metallm__wire_piece_kind kind, struct metallm__span bytes)
+{
+    struct metallm__chat *c = payload;
+    if (c->is_answer_kept && kind == METALLM__WIRE_PIECE_EVENTS)
+        metallm__answer_text_events(c->request.kind, bytes, &c->answer);
+    if (kind != METALLM__WIRE_PIECE_EVENTS) {
+        metallm__buf_add(&c->last, bytes.p, bytes.n);
+        if (kind == METALLM__WIRE_PIECE_USAGE)
+            c->usage_bytes = c->last.len;
+        return;
+    }
+    metallm__reply_piece(c->visit.x, bytes, NULL);
+    hold_back(c);
+}
+
+/* Where "{" of "usage": { ends; 0: there is none. A string never holds an unescaped quote, so the
+ * name with its quotes and a colon is a member. */
+static size_t usage_object(const char *p, size_t n)
+{
+    static const char name[] = "\"usage\"";
+    for (const char *at = p; (at = memmem(at, n - (size_t)(at - p), name, 7)) != NULL; at += 7) {
+        size_t i = (size_t)(at - p) + 7;
+        while (i < n && strchr(" \t:", p[i]) != NULL && p[i] != '\0')
+            i++;
+        if (i < n && p[i] == '{')
+            return i + 1;
+    }
+    return 0;
+}
+
+/* The held events, with the cost as a member of usage. */
+static void send_last(struct metallm__chat *c, double cost_usd)
+{
+    const char *p = c->last.data;
+    size_t n = c->last.len, at = c->usage_bytes == 0 ? 0 : usage_object(p, c->usage_bytes);
+    if (n == 0)
+        return;
+    if (at == 0 || isnan(cost_usd)) {
+        metallm__reply_piece(c->visit.x, metallm__span(p, n), NULL);
+        return;
+    }
+    size_t next = at;
+    while (next < n && (p[next] == ' ' || p[next] == '\t'))
+        next++;
+    char cost[64];
+    int len = snprintf(cost, sizeof cost, "\"metallm_cost_usd\":%.9g%s", cost_usd,
+                       next < n && p[next] == '}' ? "" : ",");
+    struct metallm__buf all;
+    metallm__buf_init(&all, n + sizeof cost);
+    metallm__buf_add(&all, p, at);
+    metallm__buf_add(&all, cost, (size_t)len);
+    metallm__buf_add(&all, p + at, n - at);
+    metallm__reply_piece(c->visit.x, all.failed ? metallm__span(p, n)
+                                                : metallm__span(all.data, all.len), NULL);
+    metallm__buf_fini(&all);
+}
+
+static void break_stream(struct metallm__chat *c, const struct metallm__ask_result *result)
+{
+    struct metallm__buf event;
+    metallm__buf_init(&event, 4096);
+    struct metallm__wire_refusal why = {
+        .message = result->message, .type = "server_error", .code = "stream_broken"};
+    metallm__wire_error_event(&event, &why);
+    metallm__reply_piece(c->visit.x, metallm__span(event.data, event.len), NULL);
+    metallm__buf_fini(&event);
+    metallm__reply_abort(c->visit.x);
+    metallm__visit_over(&c->visit, 502);
+}
+
+static void end_stream(struct metallm__chat *c, const struct metallm__ask_result *result)
+{
+    bool is_gone = metallm__exchange_is_gone(c->visit.x);
+    if (result->end != METALLM__ASK_ANSWERED) {
+        break_stream(c, result);
+        return;
+    }
+    send_last(c, result->cost_usd);
+    metallm__reply_end(c->visit.x);
+    metallm__visit_over(&c->visit, is_gone ? 499 : 200);
+}
+
+/* ---- Whole answers. ---- */
+
+static void release_body(void *arg)
+{
+    metallm__free(arg);
+}
+
+/* Hands the body's memory to the reply. */
+static void pass_on(struct metallm__chat *c, const struct metallm__ask_result *result)
+{
+    struct metallm__reply r = {.status = (int)result->status, .type = result->content_type};
+    struct head_room room;
+    add_own(c, &r, result->llm, result->cost_usd, &room);
+    struct metallm__buf *body = result->body;
+    struct metallm__span bytes = {body->data, body->len};
+    if (c->is_answer_kept && result->end == METALLM__ASK_ANSWERED)
+        metallm__answer_text_whole(c->request.kind, bytes, &c->answer);
+    struct metallm__hold hold = {release_body, body->data};
+    size_t max = body->max;
+    metallm__buf_init(body, max); /* the memory is the reply's */
+    metallm__visit_reply(&c->visit, &r, bytes, bytes.p == NULL ? NULL : &hold);
+}
+
+static void tell_failure(struct metallm__chat *c, const struct metallm__ask_result *result)
+{
+    struct metallm__refusal why = {.status = (int)result->status,
+                                   .type = result->status == 429 ? "requests" : "server_error",
+                                   .code = result->status == 429   ? "rate_limit_exceeded"
+                                           : result->status == 504 ? "upstream_timeout"
+                                                                   : "upstream_failed",
+                                   .retry_after_ms = result->retry_after_ms};
+    metallm__visit_refuse(&c->visit, &why,
+                          result->message == NULL ? "no LLM answered" : result->message);
+}
+
+static void on_done(void *payload, const struct metallm__ask_result *result)
+{
+    struct metallm__chat *c = payload;
+    if (c->is_streaming)
+        end_stream(c, result);
+    else if (result->end == METALLM__ASK_FAILED || result->end == METALLM__ASK_BROKEN)
+        tell_failure(c, result);
+    else
+        pass_on(c, result);
+    metallm__chat_end(c, result);
+    c->ask = NULL; /* gone when this returns */
+    metallm__chat_release(c);
+}
+
+static const struct metallm__ask_events ask_events = {on_stream, on_piece, on_done};
+
+static bool keeps_answer(const struct metallm__chat *c)
+{
+    /* A whole answer is short work; a stream is read for graders alone. */
+    bool is_graded = c->router != NULL && c->router->grader_count > 0;
+    return c->request.kind != METALLM__WIRE_EMBEDDING && (is_graded || !c->request.is_stream);
+}
+
+void metallm__chat_call(struct metallm__chat *c)
+{
+    struct metallm__visit *v = &c->visit;
+    metallm__trace_text(&v->trace, c->trace_text);
+    c->trace = (struct metallm__header){
+        METALLM__SPAN("traceparent"), metallm__span(c->trace_text, METALLM__TRACEPARENT_LEN)};
+    c->is_answer_kept = keeps_answer(c);
+    c->was_called = true;
+    struct metallm__ask_options options = {
+        .llms = v->world->llms,
+        .candidates = c->candidates,
+        .candidate_count = c->candidate_count,
+        .request = &c->request,
+        .headers = {&c->trace, 1},
+        .total_ms = (uint32_t)v->world->config->limits.total_ms,
+        .day = metallm__day_today(),
+        .events = &ask_events,
+        .payload = c,
+    };
+    metallm_error err;
+    if (metallm__ask_start(&c->ask, v->worker->upstream, &options, &err) != METALLM_OK) {
+        c->ask = NULL;
+        struct metallm__refusal no = {.status = 503, .type = "server_error"};
+        metallm__chat_refuse(c, &no, err.message);
+    }
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * worker.c - requests of one loop: which endpoint, whose key, which world; and their answers. */
+#include "gateway/worker.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+
+struct metallm__brain_reader *metallm__worker_reader(struct metallm__worker *w,
+                                                     struct metallm__brain *brain)
+{
+    for (uint32_t i = 0; i < w->seat_count; i++)
+        if (w->seats[i].brain == brain)
+            return w->seats[i].reader;
+    struct metallm__brain_seat *seats =
+        metallm__realloc(w->seats, w->seat_count + 1u, sizeof *seats);
+    if (seats == NULL)
+        return NULL;
+    w->seats = seats;
+    metallm_error err;
+    struct metallm__brain_seat *seat = &seats[w->seat_count];
+    seat->brain = brain;
+    if (metallm__brain_reader_new(&seat->reader, brain, &err) != METALLM_OK)
+        return NULL;
+    w->seat_count++;
+    return seat->reader;
+}
+
+/* ---- Whose request it is. ---- */
+
+/* The token of "Authorization: Bearer TOKEN", or of x-api-key. */
+static struct metallm__span bearer(const struct metallm__request *http)
+{
+    struct metallm__span value = metallm__headers_value(http->headers, "authorization");
+    if (value.n > 7 && metallm__span_is_nocase(metallm__span(value.p, 7), "bearer "))
+        return metallm__span_trim(metallm__span(value.p + 7, value.n - 7));
+    return metallm__headers_value(http->headers, "x-api-key");
+}
+
+static bool is_loopback(const char *peer)
+{
+    return strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0 ||
+           strncmp(peer, "::ffff:127.", 11) == 0;
+}
+
+static bool is_admin(const struct metallm__visit *v, struct metallm__span token)
+{
+    const char *secret = v->world->config->auth.admin_key;
+    if (v->key != NULL && v->key->is_admin)
+        return true;
+    if (secret[0] == '\0')
+        return is_loopback(v->http->peer);
+    return metallm__secret_equal(secret, strlen(secret), token.p == NULL ? "" : token.p, token.n);
+}
+
+static void refuse_key(struct metallm__visit *v, struct metallm__span token)
+{
+    struct metallm__refusal no = {
+        .status = 401, .type = "invalid_request_error", .code = "invalid_api_key"};
+    metallm__visit_refuse(v, &no,
+                          token.n == 0
+                              ? "no API key: send one as 'Authorization: Bearer mk_...'"
+                              : "this API key is not known here, was revoked or has expired");
+}
+
+/* True: go on. False: it was answered. */
+static bool admit(struct metallm__visit *v, enum metallm__access access)
+{
+    struct metallm__worker *w = v->worker;
+    struct metallm__span token = bearer(v->http);
+    if (token.n > 0)
+        v->key = metallm__key_check(w->keys, token.p, token.n,
+                                    (uint64_t)metallm__loop_wall_ms(w->loop), &v->ring);
+    if (access == METALLM__CLIENT) {
+        if (v->key == NULL && v->world->config->auth.keys)
+            return refuse_key(v, token), false;
+        return true;
+    }
+    v->is_admin = is_admin(v, token);
+    if (v->is_admin || access == METALLM__OPEN)
+        return true;
+    if (token.n == 0)
+        return refuse_key(v, token), false;
+    struct metallm__refusal no = {
+        .status = 403, .type = "invalid_request_error", .code = "admin_only"};
+    metallm__visit_refuse(v, &no, "this needs the admin key");
+    return false;
+}
+
+/* ---- Which endpoint. ---- */
+
+static bool path_fits(const struct metallm__endpoint_row *row, struct metallm__span path)
+{
+    size_t len = strlen(row->path);
+    bool is_prefix = len > 1 && row->path[len - 1] == '/';
+    if (is_prefix)
+        return path.n > len && memcmp(path.p, row->path, len) == 0;
+    return metallm__span_is(path, row->path);
+}
+
+/* NULL: none; *is_known tells whether the path exists with another method. */
+static const struct metallm__endpoint_row *find_endpoint(const struct metallm__request *http,
+                                                         bool *is_known)
+{
+    enum metallm__method method = http->method == METALLM__HEAD ? METALLM__GET : http->method;
+    *is_known = false;
+    for (const struct metallm__endpoint_row *row = metallm__endpoints; row->path != NULL; row++)
+        if (path_fits(row, http->path)) {
+            *is_known = true;
+            if (row->method == method)
+                return row;
+        }
+    return NULL;
+}
+
+static void refuse_path(struct metallm__visit *v, bool is_known)
+{
+    char text[METALLM_ERROR_BYTES];
+    int shown = v->http->path.n > 100 ? 100 : (int)v->http->path.n;
+    snprintf(text, sizeof text,
+             is_known ? "%s is not a method of %.*s" : "there is no %s %.*s here",
+             metallm__method_name(v->http->method), shown, v->http->path.p);
+    struct metallm__refusal no = {.status = is_known ? 405 : 404,
+                                  .type = "invalid_request_error",
+                                  .code = is_known ? "method_not_allowed" : "not_found"};
+    metallm__visit_refuse(v, &no, text);
+    metallm__visit_free(v);
+}
+
+static void begin_trace(struct metallm__visit *v)
+{
+    struct metallm__span given = metallm__headers_value(v->http->headers, "traceparent");
+    struct metallm__trace parent;
+    if (given.n > 0 && metallm__trace_parse(&parent, given.p, given.n))
+        metallm__trace_child(&v->trace, &parent, &v->worker->rng);
+    else
+        metallm__trace_begin(&v->trace, &v->worker->rng);
+}
+
+static void reply_no_memory(struct metallm__exchange *x)
+{
+    static const char body[] = "{\"error\":{\"message\":\"no memory for this request\","
+                               "\"type\":\"server_error\",\"param\":null,\"code\":null}}";
+    static const struct metallm__header type = {METALLM__SPAN("content-type"),
+                                                METALLM__SPAN("application/json")};
+    metallm__reply(x, 503, (struct metallm__headers){&type, 1},
+                   metallm__span(body, sizeof body - 1), NULL);
+}
+
+void metallm__worker_handle(void *payload, struct metallm__exchange *x)
+{
+    struct metallm__worker *w = payload;
+    const struct metallm__request *http = metallm__exchange_request(x);
+    bool is_known = false;
+    const struct metallm__endpoint_row *row = find_endpoint(http, &is_known);
+    struct metallm__visit *v = metallm__calloc(1, row == NULL ? sizeof *v : row->size);
+    if (v == NULL) {
+        reply_no_memory(x);
+        return;
+    }
+    v->worker = w;
+    v->x = x;
+    v->http = http;
+    v->world = metallm__world_take(metallm__worker_world(w));
+    v->endpoint = row == NULL ? METALLM__EP_OTHER : row->endpoint;
+    v->router_slot = v->llm_slot = METALLM__METRICS_NONE;
+    v->begun_ns = http->begun_ns;
+    w->open++;
+    metallm__request_id(&w->rng, v->id);
+    begin_trace(v);
+    if (row == NULL)
+        refuse_path(v, is_known);
+    else if (admit(v, row->access))
+        row->begin(v);
+    else
+        metallm__visit_free(v);
+}
+
+/* ---- Answers. ---- */
+
+void metallm__reply_add(struct metallm__reply *r, const char *name, struct metallm__span value)
+{
+    if (r->count < METALLM__REPLY_HEADERS_MAX)
+        r->headers[r->count++] = (struct metallm__header){metallm__span_of(name), value};
+}
+
+/* The given headers with the type and the id before them. */
+static struct metallm__headers compose(const struct metallm__visit *v,
+                                       const struct metallm__reply *r,
+                                       struct metallm__header room[METALLM__REPLY_HEADERS_MAX + 2])
+{
+    room[0] = (struct metallm__header){
+        METALLM__SPAN("content-type"),
+        metallm__span_of(r->type == NULL ? "application/json" : r->type)};
+    room[1] = (struct metallm__header){METALLM__SPAN("x-request-id"),
+                                       metallm__span(v->id, METALLM__REQUEST_ID_LEN)};
+    memcpy(room + 2, r->headers, r->count * sizeof *r->headers);
+    return (struct metallm__headers){room, r->count + 2};
+}
+
+static bool is_logged(const struct metallm__visit *v, int status)
+{
+    enum metallm__log_requests what = v->world->config->log.requests;
+    return what == METALLM__LOG_ALL || (what == METALLM__LOG_ERRORS && status >= 500);
+}
+
+static void log_visit(const struct metallm__visit *v, uint64_t took_ns)
+{
+    struct metallm__log_line line;
+    if (!metallm__log_begin(v->worker->shared->log, &line,
+                            v->status >= 500 ? METALLM__LOG_WARN : METALLM__LOG_INFO, "request",
+                            "answered"))
+        return;
+    char trace[METALLM__TRACEPARENT_LEN + 1];
+    metallm__trace_text(&v->trace, trace);
+    metallm__log_str(&line, "request", v->id);
+    metallm__log_str(&line, "trace", trace);
+    metallm__log_str(&line, "endpoint", metallm__endpoint_name(v->endpoint));
+    metallm__log_int(&line, "status", v->status);
+    metallm__log_real(&line, "ms", (double)took_ns / 1e6);
+    metallm__log_str(&line, "key", v->key == NULL ? "" : v->key->id);
+    metallm__log_end(&line);
+}
+
+void metallm__visit_over(struct metallm__visit *v, int status)
+{
+    v->x = NULL;
+    v->http = NULL;
+    v->status = status;
+    uint64_t took = metallm__loop_now(v->worker->loop) - v->begun_ns;
+    metallm__metrics_request(v->worker->shard, v->endpoint, status, v->router_slot, took);
+    if (is_logged(v, status))
+        log_visit(v, took);
+}
+
+void metallm__visit_reply(struct metallm__visit *v, const struct metallm__reply *r,
+                          struct metallm__span body, const struct metallm__hold *hold)
+{
+    struct metallm__header room[METALLM__REPLY_HEADERS_MAX + 2];
+    bool is_gone = metallm__exchange_is_gone(v->x);
+    metallm__reply(v->x, r->status, compose(v, r, room), body, hold);
+    metallm__visit_over(v, is_gone ? 499 : r->status);
+}
+
+void metallm__visit_stream(struct metallm__visit *v, const struct metallm__reply *r)
+{
+    struct metallm__header room[METALLM__REPLY_HEADERS_MAX + 2];
+    metallm__reply_head(v->x, r->status, compose(v, r, room), METALLM__LENGTH_UNKNOWN);
+}
+
+void metallm__visit_refuse(struct metallm__visit *v, const struct metallm__refusal *why,
+                           const char *message)
+{
+    struct metallm__reply r = {.status = why->status};
+    char seconds[24];
+    if (why->retry_after_ms > 0) {
+        snprintf(seconds, sizeof seconds, "%llu",
+                 (unsigned long long)((why->retry_after_ms + 999) / 1000));
+        metallm__reply_add(&r, "retry-after", metallm__span_of(seconds));
+    }
+    struct metallm__buf body;
+    metallm__buf_init(&body, 65536);
+    struct metallm__wire_refusal text = {
+        .message = message, .type = why->type, .param = why->param, .code = why->code};
+    metallm__wire_error_write(&body, &text);
+    metallm__visit_reply(v, &r, metallm__span(body.data, body.len), NULL);
+    metallm__buf_fini(&body);
+}
+
+void metallm__visit_fail(struct metallm__visit *v, const metallm_error *err)
+{
+    struct metallm__refusal why = {.status = 500, .type = "server_error"};
+    switch (err->code) {
+    case METALLM_EINVAL:
+    case METALLM_EFORMAT:
+        why = (struct metallm__refusal){.status = 400, .type = "invalid_request_error"};
+        break;
+    case METALLM_ENOTFOUND:
+        why = (struct metallm__refusal){
+            .status = 404, .type = "invalid_request_error", .code = "not_found"};
+        break;
+    case METALLM_ELIMIT:
+        why = (struct metallm__refusal){.status = 413, .type = "invalid_request_error"};
+        break;
+    case METALLM_EBUSY:
+    case METALLM_EIO:
+    case METALLM_ENOMEM:
+    case METALLM_ECANCELED:
+        why.status = 503;
+        why.retry_after_ms = 1000;
+        break;
+    default:
+        break;
+    }
+    metallm__visit_refuse(v, &why, err->message);
+}
+
+void metallm__visit_free(struct metallm__visit *v)
+{
+    metallm__keyring_drop(v->ring);
+    metallm__world_drop(v->world);
+    v->worker->open--;
+    metallm__free(v);
+}
