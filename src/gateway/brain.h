@@ -86,6 +86,8 @@ struct metallm__brain_session {
 
 struct metallm__brain_query {
     const float *features;  /* as setup.layout; NULL: no vector */
+    const float *coarse;    /* of a tiered router file's cheap encoder: serves where there is no
+                               vector. NULL: none */
     double dial, target;    /* NaN: the router's */
     double max_cost_usd;    /* 0: the router's */
     const uint8_t *allowed; /* a flag per candidate; NULL: all */
@@ -114,6 +116,10 @@ struct metallm__brain_decision {
     unsigned flags;                    /* METALLM__RECORD_* */
 };
 
+/* Whether the router file is tiered and its cheap estimates on q->coarse are clear enough to do
+ * without the vector (router/tier.h). What is learned from such a decision concerns its LLM in
+ * general alone: there is no z. */
+bool metallm__brain_is_clear(const struct metallm__view *v, const struct metallm__brain_query *q);
 /* Fills candidates (score and chance apart) and z. Never fails for want of a vector: what goes
  * wrong on the way to one counts as none. d->candidates and d->order are set by the caller. */
 void metallm__brain_estimate(const struct metallm__view *v, const struct metallm__brain_query *q,

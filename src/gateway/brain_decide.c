@@ -80,6 +80,46 @@ static bool find_vector(const struct metallm__generation *g, const float *x,
     return is_usable(d->z, g->dim);
 }
 
+/* Estimates by a tiered file's cheap router; false: none. */
+static bool coarse_estimates(const struct metallm__generation *g, const float *x,
+                             metallm_estimate *estimates)
+{
+    if (x == NULL || g->file == NULL)
+        return false;
+    const metallm_router *r = metallm_router_coarse(g->file->router);
+    if (r == NULL || !g->has_prior)
+        return false;
+    const metallm_vectors rows = {.values = x,
+                                  .rows = 1,
+                                  .layout = metallm_router_layout(r),
+                                  .encoder = metallm_router_encoder(r)};
+    return metallm_router_estimate(r, &rows, estimates, NULL) == METALLM_OK;
+}
+
+bool metallm__brain_is_clear(const struct metallm__view *v, const struct metallm__brain_query *q)
+{
+    const struct metallm__generation *g = v->inner->generation;
+    metallm_estimate estimates[METALLM_MODELS_MAX];
+    uint8_t allowed[METALLM_MODELS_MAX] = {0};
+    if (q->money > 0 || !coarse_estimates(g, q->coarse, estimates))
+        return false;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < v->count; i++) {
+        if (g->in_file[i] == UINT32_MAX) /* the file says nothing of a newcomer */
+            return false;
+        allowed[g->in_file[i]] = q->allowed == NULL || q->allowed[i] != 0;
+        count += allowed[g->in_file[i]];
+    }
+    const bool has_own = !isnan(q->dial) || !isnan(q->target);
+    const double dial = has_own ? q->dial : v->router->dial;
+    const double target = has_own ? q->target : v->router->target;
+    const metallm_constraints c = {.dial = isnan(dial) ? 0 : (float)dial,
+                                   .target = isnan(target) ? 0 : (float)target,
+                                   .allowed = allowed};
+    return count > 0 && c.dial >= 0 && isfinite(c.dial) &&
+           metallm_router_is_safe(g->file->router, estimates, &c);
+}
+
 /* ---- Beliefs. ---- */
 
 static double token_cost(const struct metallm__brain_inner *in, uint32_t i,
@@ -128,7 +168,7 @@ void metallm__brain_estimate(const struct metallm__view *v, const struct metallm
     const bool has_vector = find_vector(g, q->features, d, estimates);
     d->flags = has_vector ? 0 : METALLM__RECORD_NO_VECTOR;
     d->dim = has_vector ? g->dim : 0;
-    if (!has_vector && g->has_prior)
+    if (!has_vector && g->has_prior && !coarse_estimates(g, q->coarse, estimates))
         mean_estimates(g, estimates);
     for (uint32_t s = 0; s < in->lessons->count; s++)
         prior[s] = (struct metallm__belief){.quality = 0.5, .cost_usd = NAN, .latency_ms = NAN};

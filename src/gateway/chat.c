@@ -56,6 +56,7 @@ void metallm__chat_release(struct metallm__chat *c)
     metallm__wire_request_fini(&c->request);
     metallm__view_drop(c->view);
     metallm__free(c->features);
+    metallm__free(c->coarse);
     metallm__free(c->room);
     metallm__buf_fini(&c->last);
     metallm__buf_fini(&c->answer);

@@ -24,6 +24,7 @@ struct metallm__chat {
 
     /* The vector. */
     float *features; /* NULL: none was asked for, or it failed */
+    float *coarse;   /* of a tiered router file's cheap encoder; NULL: none */
     bool is_encoding;
     uint64_t ticket, encode_ns;
     int encoded; /* status of the encoder */
@@ -60,7 +61,6 @@ void metallm__route_begin(struct metallm__visit *v);
 
 /* chat_route.c: goes on to metallm__chat_call, or answers. */
 void metallm__chat_route(struct metallm__chat *c);
-bool metallm__chat_is_tiered(const struct metallm__chat *c);
 /* The JSON of POST /v1/route. */
 void metallm__chat_tell(struct metallm__chat *c);
 

@@ -99,6 +99,7 @@ static void fill_query(struct metallm__chat *c, const uint8_t *allowed,
         cap = alias->max_cost_usd;
     *q = (struct metallm__brain_query){
         .features = c->features,
+        .coarse = c->coarse,
         .max_cost_usd = cap,
         .allowed = allowed,
         .input_tokens = c->request.needs.input_tokens,
@@ -276,11 +277,35 @@ static uint64_t mono_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* The vector of a tiered router file's cheap encoder; it takes microseconds. */
+static bool take_coarse(struct metallm__chat *c)
+{
+    metallm_encoder *encoder = c->visit.worker->shared->coarse;
+    const metallm_router *coarse =
+        c->view->file == NULL ? NULL : metallm_router_coarse(c->view->file);
+    if (encoder == NULL || coarse == NULL || c->coarse != NULL ||
+        strcmp(metallm_router_encoder(coarse), metallm_encoder_id(encoder)) != 0)
+        return c->coarse != NULL;
+    metallm_layout layout = metallm_encoder_layout(encoder);
+    const char *text = c->request.text.p;
+    size_t len = c->request.text.n;
+    metallm_error err;
+    c->coarse = metallm__alloc(metallm_layout_dim(&layout), sizeof *c->coarse);
+    if (c->coarse != NULL &&
+        metallm_encoder_features(encoder, &text, &len, 1, c->coarse, NULL, &err) == METALLM_OK)
+        return true;
+    metallm__free(c->coarse);
+    c->coarse = NULL;
+    return false;
+}
+
+/* The encoder failed or was late: the cheap vector serves, or none does. */
 static void drop_features(struct metallm__chat *c)
 {
     metallm__free(c->features);
     c->features = NULL;
-    metallm__metrics_encoded(c->visit.worker->shard, METALLM__ENCODED_NONE,
+    metallm__metrics_encoded(c->visit.worker->shard,
+                             take_coarse(c) ? METALLM__ENCODED_FALLBACK : METALLM__ENCODED_NONE,
                              mono_ns() - c->encode_ns);
 }
 
@@ -351,16 +376,34 @@ static void encode_now(struct metallm__chat *c)
         drop_features(c);
 }
 
+/* Cheap first: true where the cheap vector's word is clear enough. */
+static bool is_clear(struct metallm__chat *c)
+{
+    uint8_t allowed[METALLM_MODELS_MAX];
+    const char *why = NULL;
+    struct metallm__brain_query q;
+    if (!c->visit.worker->shared->is_tiered || !take_coarse(c))
+        return false;
+    if (find_allowed(c, allowed, &why) == 0)
+        return true; /* to be refused: no vector is needed for that */
+    fill_query(c, allowed, &q);
+    if (!metallm__brain_is_clear(c->view, &q))
+        return false;
+    metallm__metrics_encoded(c->visit.worker->shard, METALLM__ENCODED_FALLBACK,
+                             mono_ns() - c->encode_ns);
+    return true;
+}
+
 static void encode(struct metallm__chat *c)
 {
     struct metallm__shared *s = c->visit.worker->shared;
-    if (s->encoder == NULL || c->request.text.n == 0) {
+    c->encode_ns = mono_ns();
+    if (s->encoder == NULL || c->request.text.n == 0 || is_clear(c)) {
         decide(c);
         return;
     }
     metallm_layout layout = metallm_encoder_layout(s->encoder);
     c->features = metallm__alloc(metallm_layout_dim(&layout), sizeof *c->features);
-    c->encode_ns = mono_ns();
     if (c->features != NULL && s->service != NULL) {
         if (submit(c))
             return;

@@ -57,6 +57,24 @@ static bool is_quick(const char *id)
     return strncmp(id, "hash", 4) == 0 || strncmp(id, "static", 6) == 0;
 }
 
+/* The cheap encoder: needed where it decides first; where it would only stand in for one that is
+ * late, it is done without. */
+static int open_coarse(struct metallm__shared *s, const struct metallm__config_encoder *e,
+                       bool is_tiered, metallm_error *err)
+{
+    if (!is_tiered && strcmp(e->fallback, "none") == 0)
+        return METALLM_OK;
+    metallm_encoder_options options = {.name = is_tiered ? "static" : e->fallback};
+    metallm_error own = {0};
+    s->is_tiered = is_tiered;
+    int rc = metallm_encoder_open(&s->coarse, &options, is_tiered ? err : &own);
+    if (rc == METALLM_OK || is_tiered)
+        return rc;
+    s->coarse = NULL;
+    metallm__log_error(s->log, METALLM__LOG_DEBUG, "encoder", "no fallback", &own);
+    return METALLM_OK;
+}
+
 static int open_encoder(struct metallm__gateway *g, const struct metallm__config *c,
                         metallm_error *err)
 {
@@ -73,10 +91,8 @@ static int open_encoder(struct metallm__gateway *g, const struct metallm__config
                                        .threads = 1,
                                        .remote = &remote};
     int rc = metallm_encoder_open(&s->encoder, &options, err);
-    if (rc == METALLM_OK && is_tiered) {
-        metallm_encoder_options coarse = {.name = "static"};
-        rc = metallm_encoder_open(&s->coarse, &coarse, err);
-    }
+    if (rc == METALLM_OK)
+        rc = open_coarse(s, e, is_tiered, err);
     if (rc != METALLM_OK || is_quick(metallm_encoder_id(s->encoder)))
         return rc;
     metallm_service_options service = {.encoder = s->encoder,

@@ -32,7 +32,8 @@ struct metallm__shared {
     struct metallm__sessions *sessions;
     metallm_encoder *encoder; /* NULL: none is needed */
     metallm_service *service; /* NULL: none */
-    metallm_encoder *coarse;  /* of tiered router files; NULL: none */
+    metallm_encoder *coarse;  /* cheap, of tiered router files; NULL: none */
+    bool is_tiered;           /* coarse decides first; else it stands in for a late encoder */
     struct metallm__http_guard *guard;
     struct metallm__gateway *gateway;
     _Atomic uint64_t in_work; /* requests to LLMs, all workers */
