@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "gateway/admin_visit.h"
 #include "gateway/chat.h"
 #include "gateway/gauges.h"
 
@@ -361,17 +360,6 @@ const struct metallm__endpoint_row metallm__endpoints[] = {
     {METALLM__GET, "/v1/models/", METALLM__EP_MODELS, METALLM__CLIENT, PLAIN, model_begin},
     {METALLM__GET, "/healthz", METALLM__EP_HEALTH, METALLM__OPEN, PLAIN, health_begin},
     {METALLM__GET, "/readyz", METALLM__EP_HEALTH, METALLM__OPEN, PLAIN, ready_begin},
-    {METALLM__GET, "/", METALLM__EP_STATUS, METALLM__ADMIN, PLAIN, metallm__status_begin},
     {METALLM__GET, "/metrics", METALLM__EP_METRICS, METALLM__OPEN, PLAIN, metrics_begin},
-    {METALLM__GET, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN, sizeof(struct metallm__admin_visit),
-     metallm__admin_begin},
-    {METALLM__POST, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN, sizeof(struct metallm__admin_visit),
-     metallm__admin_begin},
-    {METALLM__PUT, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN, sizeof(struct metallm__admin_visit),
-     metallm__admin_begin},
-    {METALLM__PATCH, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN, sizeof(struct metallm__admin_visit),
-     metallm__admin_begin},
-    {METALLM__DELETE, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN, sizeof(struct metallm__admin_visit),
-     metallm__admin_begin},
     {0},
 };
