@@ -44,6 +44,13 @@ int metallm__map_open(struct metallm__map *out, const char *path, metallm_error 
     return rc;
 }
 
+void metallm__map_passed(const struct metallm__map *map, size_t pos)
+{
+    const size_t whole = (pos < map->len ? pos : map->len) & ~(size_t)0xffff; /* pages and more */
+    if (whole > 0)
+        (void)madvise((void *)(uintptr_t)map->bytes, whole, MADV_DONTNEED);
+}
+
 void metallm__map_close(struct metallm__map *map)
 {
     if (map->len > 0)

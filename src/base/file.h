@@ -14,6 +14,8 @@ struct metallm__map {
 METALLM_MUSTCHECK int metallm__map_open(struct metallm__map *out, const char *path,
                                         metallm_error *err);
 void metallm__map_close(struct metallm__map *map); /* a cleared record is fine */
+/* The bytes before pos are hardly needed again: the system may take their pages back. */
+void metallm__map_passed(const struct metallm__map *map, size_t pos);
 
 /* Writes to a temporary neighbour of path; commit fsyncs and renames it, abort removes it. Until
  * commit the old file stands. */

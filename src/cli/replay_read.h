@@ -6,8 +6,8 @@
 #include "cli/inputs.h"
 #include "eval/replay_rows.h"
 
-/* Files one by one where they can be (RouterArena's costs come in a file of their own), queries in
- * blocks. */
+/* Files one by one where they can be (RouterArena's costs come in a file of their own), in blocks
+ * of queries where a row is one; a store is read whole. */
 METALLM_MUSTCHECK int cli_replay_read(const struct cli_io *io,
                                       const struct cli_inputs_options *opts,
                                       const metallm_router *router, const char *const *files,

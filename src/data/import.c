@@ -169,10 +169,10 @@ int metallm__import_value(struct metallm__import *im, size_t line, enum metallm_
     return METALLM_OK;
 }
 
-static int tell_progress(const struct metallm__import *im, size_t row, size_t pos,
-                         metallm_error *err)
+static int tell_progress(struct metallm__import *im, size_t row, size_t pos, metallm_error *err)
 {
     const metallm_progress *p = &im->opts->progress;
+    im->pos = pos;
     if (row % 256 != 0 || p->step == NULL || p->step(p->payload, "reading", pos, im->map.len) == 0)
         return METALLM_OK;
     return metallm__error_set(err, METALLM_ECANCELED, "reading '%s' was cancelled", im->path);

@@ -23,6 +23,13 @@ struct metallm__response_sink {
     void *payload;
 };
 
+/* Takes the rows of a long file block by block. */
+struct metallm__block_sink {
+    size_t queries; /* in a block, at most */
+    int (*take)(void *payload, const metallm_outcomes *o, metallm_error *err);
+    void *payload;
+};
+
 enum metallm__field {
     METALLM__SCORE,
     METALLM__COST,
@@ -45,6 +52,8 @@ struct metallm__import {
     metallm_outcomes *o;
     const metallm_read_options *opts;
     const struct metallm__response_sink *responses; /* may be NULL */
+    const struct metallm__block_sink *blocks;       /* may be NULL */
+    size_t pos;                                     /* bytes of map that have been read */
     const char *path, *file;                        /* as given; its last part */
     char *task;                                     /* of rows that name none; owned */
     struct metallm__map map;

@@ -146,6 +146,17 @@ static bool is_other_prompt(const struct metallm__import *im, size_t query, cons
            strcmp(metallm_outcomes_query(im->o, query).prompt, q->prompt) != 0;
 }
 
+/* Hands a whole block over and forgets it. */
+static int pass_block(struct metallm__import *im, metallm_error *err)
+{
+    int rc = im->blocks->take(im->blocks->payload, im->o, err);
+    if (rc == METALLM_OK) {
+        metallm__outcomes_clear(im->o);
+        metallm__map_passed(&im->map, im->pos);
+    }
+    return rc;
+}
+
 static int enter(struct metallm__import *im, const struct metallm__row *row, const metallm_query *q,
                  metallm_error *err)
 {
@@ -162,7 +173,12 @@ static int enter(struct metallm__import *im, const struct metallm__row *row, con
         if (q->prompt[0] == '\0')
             return metallm__import_problem(im, METALLM__COSTS_ROW, row->line, err,
                                            "the prompt is empty");
-        int rc = metallm_outcomes_add_query(im->o, q, &query, err);
+        int rc = METALLM_OK;
+        if (im->blocks != NULL && !is_keyed &&
+            metallm_outcomes_query_count(im->o) >= im->blocks->queries)
+            rc = pass_block(im, err);
+        if (rc == METALLM_OK)
+            rc = metallm_outcomes_add_query(im->o, q, &query, err);
         if (rc == METALLM_OK && is_keyed)
             rc = metallm__outcomes_index_query(im->o, &key, query, err);
         return rc == METALLM_OK ? set_cells(im, row, query, err) : rc;

@@ -85,6 +85,23 @@ void metallm_outcomes_free(metallm_outcomes *o)
     metallm__free(o);
 }
 
+void metallm__outcomes_clear(metallm_outcomes *o)
+{
+    for (uint32_t m = 0; m < o->model_count; m++)
+        for (int f = 0; f < FIELD_COUNT; f++) {
+            metallm__free(o->models[m].columns[f].values);
+            o->models[m].columns[f] = (struct column){0};
+        }
+    metallm__index_fini(&o->index);
+    o->index = (struct metallm__index){0};
+    for (struct chunk *c = o->chunks, *next; c != NULL; c = next) {
+        next = c->next;
+        metallm__free(c);
+    }
+    o->chunks = NULL;
+    o->query_count = 0;
+}
+
 size_t metallm_outcomes_query_count(const metallm_outcomes *o)
 {
     return o->query_count;

@@ -222,16 +222,13 @@ static void add_counts(metallm_read_report *sum, const metallm_read_report *c)
     sum->duplicates += c->duplicates;
 }
 
-int metallm__read_file(metallm_outcomes *o, const char *path, const metallm_read_options *opts,
-                       const struct metallm__response_sink *responses, metallm_read_report *report,
-                       const char **format, metallm_error *err)
+/* im: the table, options and sinks; all else is made here. */
+static int read_one(struct metallm__import im, const char *path, metallm_read_report *report,
+                    const char **format, metallm_error *err)
 {
     const char *slash = strrchr(path, '/');
-    struct metallm__import im = {.o = o,
-                                 .opts = opts,
-                                 .responses = responses,
-                                 .path = path,
-                                 .file = slash != NULL ? slash + 1 : path};
+    im.path = path;
+    im.file = slash != NULL ? slash + 1 : path;
     metallm__buf_init(&im.texts, METALLM_PROMPT_BYTES_MAX + (1u << 20));
     metallm__buf_init(&im.response, METALLM__CSV_RECORD_BYTES_MAX);
     struct recognised seen = {0};
@@ -261,6 +258,22 @@ int metallm__read_file(metallm_outcomes *o, const char *path, const metallm_read
     metallm__buf_fini(&im.response);
     metallm__map_close(&im.map);
     return rc;
+}
+
+int metallm__read_file(metallm_outcomes *o, const char *path, const metallm_read_options *opts,
+                       const struct metallm__response_sink *responses, metallm_read_report *report,
+                       const char **format, metallm_error *err)
+{
+    const struct metallm__import im = {.o = o, .opts = opts, .responses = responses};
+    return read_one(im, path, report, format, err);
+}
+
+int metallm__read_blocks(metallm_outcomes *o, const char *path, const metallm_read_options *opts,
+                         const struct metallm__block_sink *blocks, metallm_read_report *report,
+                         const char **format, metallm_error *err)
+{
+    const struct metallm__import im = {.o = o, .opts = opts, .blocks = blocks};
+    return read_one(im, path, report, format, err);
 }
 
 int metallm__is_cost_file(const char *path, bool *is_cost_file, metallm_error *err)

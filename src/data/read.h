@@ -15,6 +15,14 @@ METALLM_MUSTCHECK int metallm__read_file(metallm_outcomes *o, const char *path,
                                          const struct metallm__response_sink *responses,
                                          metallm_read_report *report, const char **format,
                                          metallm_error *err);
+/* The same, but full blocks of queries go to the sink; the rest is left in o. Files whose rows are
+ * known by an id, or tell of one model each, are read whole: what belongs together may lie far
+ * apart. */
+METALLM_MUSTCHECK int metallm__read_blocks(metallm_outcomes *o, const char *path,
+                                           const metallm_read_options *opts,
+                                           const struct metallm__block_sink *blocks,
+                                           metallm_read_report *report, const char **format,
+                                           metallm_error *err);
 /* Each file of the list, cost files last, then opts->prices. A file of no known format is an error
  * if it is named, else it is told and counted. */
 METALLM_MUSTCHECK int metallm__read_files(metallm_outcomes *o, const struct metallm__files *files,

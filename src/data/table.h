@@ -31,5 +31,7 @@ enum metallm__key_kind {
 enum metallm__key_kind metallm__outcomes_query_kind(const metallm_outcomes *o, size_t query);
 uint64_t metallm__outcomes_query_hash(const metallm_outcomes *o, size_t query);
 bool metallm__outcome_is_unknown(const metallm_outcome *cell);
+/* Forgets all queries; the models stay. */
+void metallm__outcomes_clear(metallm_outcomes *o);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -11,10 +12,15 @@
 #include "base/error.h"
 #include "base/mem.h"
 
+/* Bytes read after which the pages of a large file are given back. */
+#define READ_BYTES_MAX ((size_t)64 << 20)
+
 struct metallm__spool {
     FILE *file; /* NULL once closed */
     void *map;  /* NULL until closed, or when empty */
     size_t row_bytes, count, map_bytes;
+    atomic_size_t read_bytes; /* since pages were last given back; as many for a row as the system
+                                 brings in */
 };
 
 static FILE *open_nameless(metallm_error *err)
@@ -104,5 +110,13 @@ size_t metallm__spool_count(const struct metallm__spool *s)
 const float *metallm__spool_row(const struct metallm__spool *s, size_t i)
 {
     METALLM_REQUIRE(s->map != NULL && i < s->count);
+    if (s->map_bytes > READ_BYTES_MAX) {
+        /* A row out of order brings its page and some around it; rows given out stay valid. */
+        struct metallm__spool *counted = (struct metallm__spool *)(uintptr_t)s;
+        const size_t bytes =
+            atomic_fetch_add_explicit(&counted->read_bytes, 65536, memory_order_relaxed);
+        if (bytes > READ_BYTES_MAX && atomic_exchange(&counted->read_bytes, 0) > READ_BYTES_MAX)
+            (void)madvise(s->map, s->map_bytes, MADV_DONTNEED);
+    }
     return (const float *)((const char *)s->map + i * s->row_bytes);
 }

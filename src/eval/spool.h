@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * spool.h - rows of floats that are written once and read in any order, in a file without a name:
- * a million rows take the disk's room and the page cache, not memory that could not be given back.
+ * a million rows take the disk's room and the page cache; at most about 64 MB of them are mapped in
+ * at a time.
  * Folder: TMPDIR, else /tmp. Owner: the caller of new frees. Threads: any number may read once
  * it is closed for writing. */
 #ifndef EVAL_SPOOL_H

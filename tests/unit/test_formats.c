@@ -362,6 +362,45 @@ static void recorded_sets_give_their_stated_rows_and_means(void **state)
     }
 }
 
+struct taken {
+    size_t blocks, queries;
+    metallm_outcomes *o;
+};
+
+static int take(void *payload, const metallm_outcomes *o, metallm_error *err)
+{
+    (void)err;
+    struct taken *t = payload;
+    assert_ptr_equal(o, t->o);
+    t->blocks++;
+    t->queries += metallm_outcomes_query_count(o);
+    return METALLM_OK;
+}
+
+static void a_long_file_is_handed_over_in_blocks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        size_t blocks, left;                                        /* of one query each */
+    } cases[] = {{"paretobandit.jsonl", 1, 1}, {"long.csv", 0, 3}}; /* rows of one query meet */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct taken t = {0};
+        const struct metallm__block_sink sink = {1, take, &t};
+        const metallm_read_options opts = {.problem = no_problem};
+        const char *format;
+        assert_int_equal(metallm_outcomes_new(&t.o, NULL), METALLM_OK);
+        assert_int_equal(
+            metallm__read_blocks(t.o, in_data(cases[i].file), &opts, &sink, NULL, &format, NULL),
+            METALLM_OK);
+        assert_int_equal(t.blocks, cases[i].blocks);
+        assert_int_equal(t.queries, cases[i].blocks);
+        assert_int_equal(metallm_outcomes_query_count(t.o), cases[i].left);
+        assert_false(isnan((double)metallm_outcomes_get(t.o, 0, 0).score));
+        metallm_outcomes_free(t.o);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +416,7 @@ int main(void)
         cmocka_unit_test(prompts_alone_are_queries_without_outcomes),
         cmocka_unit_test(task_and_split_can_be_given),
         cmocka_unit_test(responses_reach_who_asks_for_them),
+        cmocka_unit_test(a_long_file_is_handed_over_in_blocks),
         cmocka_unit_test(every_failed_allocation_is_told),
         cmocka_unit_test(recorded_sets_give_their_stated_rows_and_means),
     };
