@@ -293,8 +293,7 @@ static void calibration_agrees_with_the_reference(void **state)
     for (size_t c = 0; c < N * MODELS; c++)
         predicted[c] = r->estimates[c].quality;
     struct metallm__calibration got;
-    assert_int_equal(metallm__calibrate(predicted, r->score, N * MODELS, &got, NULL),
-                     METALLM_OK);
+    assert_int_equal(metallm__calibrate(predicted, r->score, N * MODELS, &got, NULL), METALLM_OK);
     close_to(got.brier, number(root, "brier"), 1e-9);
     close_to(got.ece, number(root, "ece"), 1e-9);
     assert_int_equal(got.bin_count, yyjson_arr_size(bins));
