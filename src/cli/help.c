@@ -6,12 +6,13 @@
 
 #include "base/error.h"
 #include "base/near.h"
+#include "cli/config_text.h"
 
 #define OPTION_COLUMN 27u
 
 static const char help_description[] =
     "Without an argument it lists the verbs; with the name of one it tells what that verb does, "
-    "its options and examples.\n\n"
+    "its options and examples. 'metallm help config' tells the gateway's configuration.\n\n"
     "The man pages and the shells' completions are made from the same tables.";
 
 static const char help_examples[] = "  metallm help train\n"
@@ -19,7 +20,7 @@ static const char help_examples[] = "  metallm help train\n"
                                     "  . <(metallm help --completion bash)";
 
 struct help_options {
-    bool is_man;
+    bool is_man, is_markdown;
     const char *shell;
 };
 
@@ -28,6 +29,10 @@ static const struct cli_option help_table[] = {
      .kind = CLI_FLAG,
      .offset = offsetof(struct help_options, is_man),
      .help = "print the man page instead"},
+    {.name = "markdown",
+     .kind = CLI_FLAG,
+     .offset = offsetof(struct help_options, is_markdown),
+     .help = "of 'config': print docs/config.md"},
     {.name = "completion",
      .kind = CLI_STRING,
      .offset = offsetof(struct help_options, shell),
@@ -42,7 +47,7 @@ static int run_help(const struct cli_io *io, const void *options, const char *co
 const struct cli_verb cli_verb_help = {
     .name = "help",
     .summary = "tells what a verb does",
-    .operands = "[VERB]",
+    .operands = "[VERB|config]",
     .description = help_description,
     .examples = help_examples,
     .options_size = sizeof(struct help_options),
@@ -191,6 +196,12 @@ static int run_help(const struct cli_io *io, const void *options, const char *co
     const struct help_options *o = options;
     if (o->shell != NULL)
         return cli_completion(io->out, o->shell, err);
+    if (operand_count > 0 && strcmp(operands[0], "config") == 0) {
+        (o->is_man        ? cli_config_man
+         : o->is_markdown ? cli_config_markdown
+                          : cli_config_help)(io->out);
+        return METALLM_OK;
+    }
     const struct cli_verb *verb = operand_count > 0 ? cli_find_verb(operands[0]) : NULL;
     if (operand_count > 0 && verb == NULL)
         return cli_unknown_verb(operands[0], err);
