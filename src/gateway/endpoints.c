@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "gateway/admin_visit.h"
 #include "gateway/chat.h"
 #include "gateway/gauges.h"
 
@@ -17,7 +18,8 @@ static void reply_text(struct metallm__visit *v, int status, const char *type, c
     metallm__visit_free(v);
 }
 
-/* ---- /healthz: the process answers. /readyz: it takes requests, and the store takes records. ---- */
+/* ---- /healthz: the process answers. /readyz: it takes requests, and the store takes records. ----
+ */
 
 static void health_begin(struct metallm__visit *v)
 {
@@ -127,8 +129,8 @@ static bool path_rest(const struct metallm__visit *v, const char *prefix, char *
         char c = path.p[i];
         unsigned code = 0;
         if (c == '%') {
-            char hex[3] = {i + 2 < path.n ? path.p[i + 1] : 'x', i + 2 < path.n ? path.p[i + 2] : 'x',
-                           '\0'};
+            char hex[3] = {i + 2 < path.n ? path.p[i + 1] : 'x',
+                           i + 2 < path.n ? path.p[i + 2] : 'x', '\0'};
             if (sscanf(hex, "%2x", &code) != 1 || strspn(hex, "0123456789abcdefABCDEF") != 2)
                 return false;
             c = (char)code;
@@ -198,15 +200,16 @@ static void feedback_told(struct metallm__mail *mail)
     struct metallm__visit *v = &w->visit;
     if (w->rc == METALLM_OK) {
         char text[128];
-        snprintf(text, sizeof text, "{\"object\":\"feedback\",\"decision\":\"%s\",\"recorded\":true}",
-                 w->id);
+        snprintf(text, sizeof text,
+                 "{\"object\":\"feedback\",\"decision\":\"%s\",\"recorded\":true}", w->id);
         metallm__metrics_feedback(v->worker->shard, METALLM__FEEDBACK_NEW);
         reply_text(v, 200, NULL, text);
     } else if (w->rc == METALLM_ENOTFOUND) {
         metallm__metrics_feedback(v->worker->shard, METALLM__FEEDBACK_UNKNOWN);
         refuse_decision(v);
     } else {
-        struct metallm__refusal no = {.status = 503, .type = "server_error", .retry_after_ms = 1000};
+        struct metallm__refusal no = {
+            .status = 503, .type = "server_error", .retry_after_ms = 1000};
         if (w->rc == METALLM_EINVAL)
             no = (struct metallm__refusal){.status = 422, .type = "invalid_request_error"};
         metallm__visit_refuse(v, &no, w->err.message);
@@ -342,8 +345,8 @@ static void decision_begin(struct metallm__visit *v)
 
 /* ---- All of them. ---- */
 
-#define CHAT sizeof(struct metallm__chat)
-#define WAIT sizeof(struct waiting)
+#define CHAT  sizeof(struct metallm__chat)
+#define WAIT  sizeof(struct waiting)
 #define PLAIN sizeof(struct metallm__visit)
 
 const struct metallm__endpoint_row metallm__endpoints[] = {
@@ -360,6 +363,17 @@ const struct metallm__endpoint_row metallm__endpoints[] = {
     {METALLM__GET, "/v1/models/", METALLM__EP_MODELS, METALLM__CLIENT, PLAIN, model_begin},
     {METALLM__GET, "/healthz", METALLM__EP_HEALTH, METALLM__OPEN, PLAIN, health_begin},
     {METALLM__GET, "/readyz", METALLM__EP_HEALTH, METALLM__OPEN, PLAIN, ready_begin},
+    {METALLM__GET, "/", METALLM__EP_STATUS, METALLM__ADMIN, PLAIN, metallm__status_begin},
     {METALLM__GET, "/metrics", METALLM__EP_METRICS, METALLM__OPEN, PLAIN, metrics_begin},
+    {METALLM__GET, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN,
+     sizeof(struct metallm__admin_visit), metallm__admin_begin},
+    {METALLM__POST, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN,
+     sizeof(struct metallm__admin_visit), metallm__admin_begin},
+    {METALLM__PUT, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN,
+     sizeof(struct metallm__admin_visit), metallm__admin_begin},
+    {METALLM__PATCH, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN,
+     sizeof(struct metallm__admin_visit), metallm__admin_begin},
+    {METALLM__DELETE, "/admin/", METALLM__EP_ADMIN, METALLM__ADMIN,
+     sizeof(struct metallm__admin_visit), metallm__admin_begin},
     {0},
 };
