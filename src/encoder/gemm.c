@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "encoder/arena.h"
 #include "encoder/gemm_dot.h"
 
@@ -45,9 +46,11 @@ struct metallm__gemm_library {
 
 struct metallm__gemm_weights {
     uint32_t n, k;
-    const void *dot; /* packed for the library's dot, or NULL: */
+    size_t bytes;
+    const void *packed;
+    bool is_dot; /* packed for the library's dot, else: */
     unsigned shape;
-    dnnl_memory_t memory;
+    dnnl_memory_t memory; /* stands for packed */
 };
 
 /* Memory objects stand for the caller's A and C of one shape and row class. */
@@ -238,52 +241,107 @@ static void *take_packed(struct metallm__gemm_library *lib, size_t bytes)
     return taken;
 }
 
-static int pack_for_dnnl(struct metallm__gemm_weights *w, struct metallm__gemm_library *lib,
-                         const void *plain, metallm_error *err)
+/* Weights without their bytes: what they are, and how many bytes they take. */
+static int weights_new(struct metallm__gemm_weights **out, struct metallm__gemm_library *lib,
+                       uint32_t n, uint32_t k, metallm_error *err)
 {
-    pthread_mutex_lock(&lib->lock);
-    int rc = find_shape(lib, w->n, w->k, &w->shape, err);
-    pthread_mutex_unlock(&lib->lock);
-    if (rc != METALLM_OK)
-        return rc;
-    const struct shape *shape = &lib->shapes[w->shape];
-    void *bytes = take_packed(lib, dnnl_memory_desc_get_size(&shape->packed));
-    if (bytes == NULL)
+    struct metallm__gemm_weights *w = metallm__calloc(1, sizeof *w);
+    if (w == NULL)
         return metallm__error_nomem(err, "packed weights");
-    dnnl_status_t status = dnnl_memory_create(&w->memory, &shape->packed, lib->engine, bytes);
-    if (status == dnnl_success)
-        status = reorder(lib, shape, plain, w->memory);
+    *w = (struct metallm__gemm_weights){.n = n, .k = k};
+    w->is_dot = lib->dot != NULL && n % METALLM__DOT_COLUMNS == 0 && k % lib->per_lane == 0;
+    w->bytes = (size_t)n * (k / lib->per_lane) * sizeof(uint32_t);
+    int rc = METALLM_OK;
+    if (!w->is_dot) {
+        pthread_mutex_lock(&lib->lock);
+        rc = find_shape(lib, n, k, &w->shape, err);
+        pthread_mutex_unlock(&lib->lock);
+    }
+    if (rc != METALLM_OK) {
+        metallm__gemm_weights_free(w);
+        return rc;
+    }
+    if (!w->is_dot)
+        w->bytes = dnnl_memory_desc_get_size(&lib->shapes[w->shape].packed);
+    *out = w;
+    return METALLM_OK;
+}
+
+static int set_packed(struct metallm__gemm_weights *w, struct metallm__gemm_library *lib,
+                      const void *packed, metallm_error *err)
+{
+    w->packed = packed;
+    if (w->is_dot)
+        return METALLM_OK;
+    /* Weights are an input: the library only reads them. */
+    dnnl_status_t status = dnnl_memory_create(&w->memory, &lib->shapes[w->shape].packed,
+                                              lib->engine, (void *)(uintptr_t)packed);
     return status == dnnl_success ? METALLM_OK : failed(err, status, "packing of weights");
 }
 
-static int pack_for_dot(struct metallm__gemm_weights *w, struct metallm__gemm_library *lib,
-                        const void *plain, metallm_error *err)
+int metallm__gemm_form(struct metallm__gemm_library *lib, uint32_t n, uint32_t k,
+                       struct metallm__gemm_form *out, metallm_error *err)
 {
-    const uint32_t lanes = w->k / lib->per_lane;
-    uint32_t *packed = take_packed(lib, (size_t)w->n * lanes * sizeof *packed);
-    if (packed == NULL)
-        return metallm__error_nomem(err, "packed weights");
-    metallm__dot_pack(packed, plain, w->n, lanes);
-    w->dot = packed;
+    struct metallm__gemm_weights *w = NULL;
+    int rc = weights_new(&w, lib, n, k, err);
+    if (rc != METALLM_OK)
+        return rc;
+    const dnnl_version_t *version = dnnl_version();
+    uint64_t tag = METALLM__DOT_COLUMNS;
+    if (!w->is_dot) {
+        const dnnl_memory_desc_t *d = &lib->shapes[w->shape].packed;
+        tag = metallm__hash_bytes(d, sizeof *d,
+                                  (uint64_t)version->major << 32 | (uint64_t)version->minor << 16 |
+                                      (uint64_t)version->patch);
+    }
+    *out = (struct metallm__gemm_form){.bytes = w->bytes, .tag = tag};
+    metallm__gemm_weights_free(w);
     return METALLM_OK;
 }
 
 int metallm__gemm_pack(struct metallm__gemm_weights **out, struct metallm__gemm_library *lib,
                        uint32_t n, uint32_t k, const void *plain, metallm_error *err)
 {
-    struct metallm__gemm_weights *w = metallm__calloc(1, sizeof *w);
-    if (w == NULL)
-        return metallm__error_nomem(err, "packed weights");
-    w->n = n;
-    w->k = k;
-    bool is_dot = lib->dot != NULL && n % METALLM__DOT_COLUMNS == 0 && k % lib->per_lane == 0;
-    int rc = is_dot ? pack_for_dot(w, lib, plain, err) : pack_for_dnnl(w, lib, plain, err);
+    struct metallm__gemm_weights *w = NULL;
+    int rc = weights_new(&w, lib, n, k, err);
+    if (rc != METALLM_OK)
+        return rc;
+    void *packed = take_packed(lib, w->bytes);
+    rc = packed != NULL ? set_packed(w, lib, packed, err)
+                        : metallm__error_nomem(err, "packed weights");
+    if (rc == METALLM_OK && w->is_dot) {
+        metallm__dot_pack(packed, plain, n, k / lib->per_lane);
+    } else if (rc == METALLM_OK) {
+        dnnl_status_t status = reorder(lib, &lib->shapes[w->shape], plain, w->memory);
+        rc = status == dnnl_success ? METALLM_OK : failed(err, status, "packing of weights");
+    }
     if (rc != METALLM_OK) {
         metallm__gemm_weights_free(w);
         return rc;
     }
     *out = w;
     return METALLM_OK;
+}
+
+int metallm__gemm_adopt(struct metallm__gemm_weights **out, struct metallm__gemm_library *lib,
+                        uint32_t n, uint32_t k, const void *packed, metallm_error *err)
+{
+    struct metallm__gemm_weights *w = NULL;
+    int rc = weights_new(&w, lib, n, k, err);
+    if (rc == METALLM_OK)
+        rc = set_packed(w, lib, packed, err);
+    if (rc != METALLM_OK) {
+        metallm__gemm_weights_free(w);
+        return rc;
+    }
+    *out = w;
+    return METALLM_OK;
+}
+
+const void *metallm__gemm_packed(const struct metallm__gemm_weights *w, size_t *bytes)
+{
+    *bytes = w->bytes;
+    return w->packed;
 }
 
 void metallm__gemm_weights_free(struct metallm__gemm_weights *w)
@@ -384,9 +442,9 @@ int metallm__gemm_run(struct metallm__gemm_worker *worker, const struct metallm_
                       const void *a, uint32_t rows, void *c, metallm_error *err)
 {
     METALLM_REQUIRE(rows >= 1 && rows <= METALLM__GEMM_ROWS_MAX);
-    if (w->dot != NULL) {
+    if (w->is_dot) {
         const struct metallm__gemm_library *lib = worker->lib;
-        lib->dot(c, a, w->dot, rows, w->k / lib->per_lane, w->n);
+        lib->dot(c, a, w->packed, rows, w->k / lib->per_lane, w->n);
         return METALLM_OK;
     }
     unsigned row_class = (rows - 1) / METALLM__GEMM_ROW_STEP;

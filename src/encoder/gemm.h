@@ -39,6 +39,18 @@ void metallm__gemm_library_free(struct metallm__gemm_library *lib);
 METALLM_MUSTCHECK int metallm__gemm_pack(struct metallm__gemm_weights **out,
                                          struct metallm__gemm_library *lib, uint32_t n, uint32_t k,
                                          const void *plain, metallm_error *err);
+/* What packed weights take: bytes, and a number that tells one way of packing from another. */
+struct metallm__gemm_form {
+    size_t bytes;
+    uint64_t tag;
+};
+METALLM_MUSTCHECK int metallm__gemm_form(struct metallm__gemm_library *lib, uint32_t n, uint32_t k,
+                                         struct metallm__gemm_form *out, metallm_error *err);
+/* Weights that were packed in this form before, aligned to 64; they outlive *out. */
+METALLM_MUSTCHECK int metallm__gemm_adopt(struct metallm__gemm_weights **out,
+                                          struct metallm__gemm_library *lib, uint32_t n, uint32_t k,
+                                          const void *packed, metallm_error *err);
+const void *metallm__gemm_packed(const struct metallm__gemm_weights *w, size_t *bytes);
 void metallm__gemm_weights_free(struct metallm__gemm_weights *w);
 
 METALLM_MUSTCHECK int metallm__gemm_worker_new(struct metallm__gemm_worker **out,

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "encoder/backend.h"
-#include "encoder/net.h"
+#include "encoder/net_file.h"
 #include "encoder/sample.h"
 #include "encoder/tokenizer.h"
 
@@ -140,10 +140,21 @@ static uint64_t fingerprint(const struct metallm__bert *b)
     return h;
 }
 
-static void name_model(const struct metallm__bert *b, enum metallm__precision precision,
-                       struct metallm__backend_facts *facts)
+/* sentence-transformers/all-MiniLM-L6-v2's model.safetensors. */
+static const uint8_t minilm_sha256[METALLM__SHA256_BYTES] = {
+    0x53, 0xaa, 0x51, 0x17, 0x2d, 0x14, 0x2c, 0x89, 0xd9, 0x01, 0x2c, 0xce, 0x15, 0xae, 0x4d, 0x6c,
+    0xc0, 0xca, 0x68, 0x95, 0x89, 0x51, 0x14, 0x37, 0x9c, 0xac, 0xb4, 0xfa, 0xb1, 0x28, 0xd9, 0xdb};
+
+static int name_model(const struct metallm__bert *b, enum metallm__precision precision,
+                      const struct metallm__net_source *source,
+                      struct metallm__backend_facts *facts, metallm_error *err)
 {
     const uint64_t minilm_l6_v2 = 0xd87738448f62b6e5u, print = fingerprint(b);
+    if (print == minilm_l6_v2 && memcmp(source->sha256, minilm_sha256, sizeof minilm_sha256) != 0)
+        return metallm__error_set(err, METALLM_EFORMAT,
+                                  "'%s' is all-MiniLM-L6-v2, but damaged: its SHA-256 is not the "
+                                  "published file's; run scripts/setup again",
+                                  source->weights);
     if (print == minilm_l6_v2)
         snprintf(facts->id, sizeof facts->id, "minilm-l6-v2/%s", precision_names[precision]);
     else
@@ -151,6 +162,7 @@ static void name_model(const struct metallm__bert *b, enum metallm__precision pr
                  b->config.hidden, (unsigned long long)print, precision_names[precision]);
     facts->dim = b->config.hidden;
     facts->has_tail = true;
+    return METALLM_OK;
 }
 
 static void free_minilm(void *payload)
@@ -169,6 +181,24 @@ static void free_minilm(void *payload)
     metallm__bert_free(s->bert);
     pthread_mutex_destroy(&s->lock);
     metallm__free(s);
+}
+
+static int open_net(struct state *s, const char *folder, enum metallm__precision precision,
+                    enum metallm__isa isa, struct metallm__backend_facts *facts, metallm_error *err)
+{
+    char weights[PATH_BYTES + 32], packed[PATH_BYTES + 64];
+    snprintf(weights, sizeof weights, "%s/model.safetensors", folder);
+    snprintf(packed, sizeof packed, "%s/packed-%s-%s.bin", folder, precision_names[precision],
+             metallm__isa_name(isa));
+    struct metallm__net_source source = {.weights = weights, .packed = packed};
+    struct metallm__pack *sample = NULL;
+    int rc = metallm__weights_look(&source.look, weights, err);
+    if (rc == METALLM_OK)
+        rc = make_sample(s, &sample, err);
+    if (rc == METALLM_OK)
+        rc = metallm__net_new(&s->net, s->bert, precision, isa, sample, &source, err);
+    metallm__free(sample);
+    return rc == METALLM_OK ? name_model(s->bert, precision, &source, facts, err) : rc;
 }
 
 static int open_parts(struct state *s, const char *folder, const metallm_encoder_options *opts,
@@ -190,15 +220,7 @@ static int open_parts(struct state *s, const char *folder, const metallm_encoder
         rc = metallm__error_set(err, METALLM_EMISMATCH,
                                 "'%s' has %u tokens, the model's embedding only %u", vocab,
                                 s->tokenizer.vocab.count, s->bert->config.vocab);
-    struct metallm__pack *sample = NULL;
-    if (rc == METALLM_OK)
-        rc = make_sample(s, &sample, err);
-    if (rc == METALLM_OK)
-        rc = metallm__net_new(&s->net, s->bert, precision, isa, sample, err);
-    metallm__free(sample);
-    if (rc == METALLM_OK)
-        name_model(s->bert, precision, facts);
-    return rc;
+    return rc == METALLM_OK ? open_net(s, folder, precision, isa, facts, err) : rc;
 }
 
 static int open_minilm(void **state, const metallm_encoder_options *opts,

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "encoder/net_internal.h"
+#include "encoder/net_file.h"
 
 static const struct metallm__pass *const passes[METALLM__PRECISION_COUNT] = {
     [METALLM__PRECISION_FP32] = &metallm__pass_fp32,
@@ -25,9 +25,6 @@ bool metallm__precision_runs(enum metallm__precision precision, enum metallm__is
 static int pack(struct metallm__net *net, struct metallm__product *p,
                 const struct metallm__plain *plain, metallm_error *err)
 {
-    p->bias = plain->bias;
-    p->columns = plain->columns;
-    p->inputs = plain->inputs;
     if (net->precision == METALLM__PRECISION_BF16)
         return metallm__pack_bf16(net->gemm, p, plain, err);
     if (net->precision == METALLM__PRECISION_INT8)
@@ -56,20 +53,41 @@ static int pack_qkv(struct metallm__net *net, struct metallm__net_layer *layer,
     const size_t hidden = net->bert->config.hidden, size = hidden * hidden;
     const struct metallm__linear *parts[] = {&from->query, &from->key, &from->value};
     float *joined = metallm__alloc(3 * size, sizeof *joined);
-    layer->qkv_bias = metallm__alloc(3 * hidden, sizeof *layer->qkv_bias);
-    if (joined == NULL || layer->qkv_bias == NULL) {
-        metallm__free(joined);
+    if (joined == NULL)
         return metallm__error_nomem(err, "packed weights");
-    }
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 3; i++)
         memcpy(joined + i * size, parts[i]->weight, size * sizeof *joined);
-        memcpy(layer->qkv_bias + i * hidden, parts[i]->bias, hidden * sizeof *joined);
-    }
     const struct metallm__linear whole = {.weight = joined, .bias = layer->qkv_bias};
     int rc = pack_linear(net, &layer->qkv, &whole, 3 * (uint32_t)hidden, (uint32_t)hidden,
                          measured != NULL ? &measured->qkv : NULL, err);
     metallm__free(joined);
     return rc;
+}
+
+static void describe(struct metallm__product *p, const float *bias, uint32_t columns,
+                     uint32_t inputs)
+{
+    p->bias = bias;
+    p->columns = columns;
+    p->inputs = inputs;
+}
+
+/* Sizes and biases of a layer's products, before there are weights. */
+static int describe_layer(const struct metallm__net *net, struct metallm__net_layer *to,
+                          const struct metallm__bert_layer *from, metallm_error *err)
+{
+    const uint32_t hidden = net->bert->config.hidden, inner = net->bert->config.inner;
+    const struct metallm__linear *parts[] = {&from->query, &from->key, &from->value};
+    to->qkv_bias = metallm__alloc(3 * (size_t)hidden, sizeof *to->qkv_bias);
+    if (to->qkv_bias == NULL)
+        return metallm__error_nomem(err, "packed weights");
+    for (size_t i = 0; i < 3; i++)
+        memcpy(to->qkv_bias + i * hidden, parts[i]->bias, hidden * sizeof *to->qkv_bias);
+    describe(&to->qkv, to->qkv_bias, 3 * hidden, hidden);
+    describe(&to->attended, from->attended.bias, hidden, hidden);
+    describe(&to->up, from->up.bias, inner, hidden);
+    describe(&to->down, from->down.bias, hidden, inner);
+    return METALLM_OK;
 }
 
 /* measured: the same layer of a net that has seen the sample, or NULL. */
@@ -92,9 +110,9 @@ static int pack_layer(struct metallm__net *net, uint32_t i,
     return rc;
 }
 
-static int net_pack(struct metallm__net **out, const struct metallm__bert *b,
-                    enum metallm__precision precision, enum metallm__isa isa,
-                    const struct metallm__net *measured, metallm_error *err)
+/* A net without weights. */
+static int net_begin(struct metallm__net **out, const struct metallm__bert *b,
+                     enum metallm__precision precision, enum metallm__isa isa, metallm_error *err)
 {
     struct metallm__net *net = metallm__calloc(1, sizeof *net);
     if (net == NULL)
@@ -104,8 +122,24 @@ static int net_pack(struct metallm__net **out, const struct metallm__bert *b,
     net->pass = passes[precision];
     net->kernels = metallm__kernels_for(isa);
     net->is_bf16_attended = precision != METALLM__PRECISION_FP32 && isa >= METALLM__ISA_BF16;
-    int kept = metallm__gemm_begin();
     int rc = metallm__gemm_library_new(&net->gemm, precision, isa, err);
+    for (uint32_t i = 0; rc == METALLM_OK && i < b->config.layers; i++)
+        rc = describe_layer(net, &net->layers[i], &b->layers[i], err);
+    if (rc != METALLM_OK) {
+        metallm__net_free(net);
+        return rc;
+    }
+    *out = net;
+    return METALLM_OK;
+}
+
+static int net_pack(struct metallm__net **out, const struct metallm__bert *b,
+                    enum metallm__precision precision, enum metallm__isa isa,
+                    const struct metallm__net *measured, metallm_error *err)
+{
+    struct metallm__net *net = NULL;
+    int kept = metallm__gemm_begin();
+    int rc = net_begin(&net, b, precision, isa, err);
     for (uint32_t i = 0; rc == METALLM_OK && i < b->config.layers; i++)
         rc = pack_layer(net, i, measured != NULL ? &measured->layers[i] : NULL, err);
     metallm__gemm_end(kept);
@@ -149,14 +183,10 @@ static int measure(struct metallm__net **out, const struct metallm__bert *b, enu
     return METALLM_OK;
 }
 
-int metallm__net_new(struct metallm__net **out, const struct metallm__bert *b,
-                     enum metallm__precision precision, enum metallm__isa isa,
-                     const struct metallm__pack *sample, metallm_error *err)
+static int pack_measured(struct metallm__net **out, const struct metallm__bert *b,
+                         enum metallm__precision precision, enum metallm__isa isa,
+                         const struct metallm__pack *sample, metallm_error *err)
 {
-    if (!metallm__precision_runs(precision, isa))
-        return metallm__error_set(err, METALLM_EMISMATCH,
-                                  "this CPU (level %s) has no instructions for this precision",
-                                  metallm__isa_name(isa));
     struct metallm__net *measured = NULL;
     int rc = METALLM_OK;
     if (precision == METALLM__PRECISION_INT8)
@@ -164,6 +194,71 @@ int metallm__net_new(struct metallm__net **out, const struct metallm__bert *b,
     if (rc == METALLM_OK)
         rc = net_pack(out, b, precision, isa, measured, err);
     metallm__net_free(measured);
+    return rc;
+}
+
+/* The net out of its file, where that is there and of these weights. *out stays NULL without. */
+static int open_file(struct metallm__net **out, const struct metallm__bert *b,
+                     enum metallm__precision precision, enum metallm__isa isa,
+                     struct metallm__net_source *source, metallm_error *err)
+{
+    struct metallm__net *net = NULL;
+    struct metallm__weights_look look;
+    uint8_t sha256[METALLM__SHA256_BYTES];
+    int kept = metallm__gemm_begin();
+    int rc = net_begin(&net, b, precision, isa, err);
+    int found = rc;
+    if (rc == METALLM_OK)
+        found = metallm__net_file_open(net, source->packed, &look, sha256, err);
+    if (found == METALLM_ENOMEM)
+        rc = found;
+    if (rc == METALLM_OK && found == METALLM_OK) {
+        if (memcmp(&look, &source->look, sizeof look) == 0) {
+            memcpy(source->sha256, sha256, sizeof sha256);
+            source->is_hashed = true;
+        } else { /* another file, but perhaps of the same bytes */
+            rc = metallm__weights_sha256(source->sha256, source->weights, err);
+            source->is_hashed = rc == METALLM_OK;
+        }
+        if (rc == METALLM_OK && memcmp(source->sha256, sha256, sizeof sha256) == 0) {
+            *out = net;
+            net = NULL;
+        }
+    }
+    metallm__gemm_end(kept);
+    metallm__net_free(net);
+    return rc;
+}
+
+int metallm__net_new(struct metallm__net **out, const struct metallm__bert *b,
+                     enum metallm__precision precision, enum metallm__isa isa,
+                     const struct metallm__pack *sample, struct metallm__net_source *source,
+                     metallm_error *err)
+{
+    struct metallm__net *net = NULL;
+    if (!metallm__precision_runs(precision, isa))
+        return metallm__error_set(err, METALLM_EMISMATCH,
+                                  "this CPU (level %s) has no instructions for this precision",
+                                  metallm__isa_name(isa));
+    if (source == NULL)
+        return pack_measured(out, b, precision, isa, sample, err);
+    int rc = open_file(&net, b, precision, isa, source, err);
+    if (rc == METALLM_OK && net == NULL) {
+        if (!source->is_hashed)
+            rc = metallm__weights_sha256(source->sha256, source->weights, err);
+        if (rc == METALLM_OK)
+            rc = pack_measured(&net, b, precision, isa, sample, err);
+        source->is_hashed = rc == METALLM_OK;
+        int kept = METALLM_OK; /* in a folder that cannot be written to nothing is */
+        if (rc == METALLM_OK)
+            kept = metallm__net_file_write(net, source->packed, &source->look, source->sha256, err);
+        if (kept == METALLM_ENOMEM) {
+            metallm__net_free(net);
+            return kept;
+        }
+    }
+    if (rc == METALLM_OK)
+        *out = net;
     return rc;
 }
 
@@ -186,5 +281,6 @@ void metallm__net_free(struct metallm__net *net)
         metallm__free(net->layers[i].qkv_bias);
     }
     metallm__gemm_library_free(net->gemm);
+    metallm__map_close(&net->packed);
     metallm__free(net);
 }

@@ -4,6 +4,7 @@
  * shared; a crew serves one batch at a time. */
 #ifndef ENCODER_NET_H
 #define ENCODER_NET_H
+#include "base/sha256.h"
 #include "encoder/bert.h"
 #include "encoder/gemm.h"
 
@@ -25,11 +26,27 @@ struct metallm__pack {
 /* Whether the CPU at this level has the instructions for a precision. */
 bool metallm__precision_runs(enum metallm__precision precision, enum metallm__isa isa);
 
-/* b outlives the net. sample: texts on which int8 measures the range of each column (its out may be
- * NULL); not kept. METALLM_EMISMATCH: the CPU (or METALLM_ISA) lacks this precision. */
+/* How the weights' file looks: while that stays the same, it is taken to be the same. */
+struct metallm__weights_look {
+    uint64_t size, mtime_ns, inode, device;
+};
+
+/* Where b's weights come from, and the file beside them that keeps what was packed (net_file.h).
+ * metallm__net_new fills in the SHA-256. */
+struct metallm__net_source {
+    const char *weights, *packed; /* paths */
+    struct metallm__weights_look look;
+    uint8_t sha256[METALLM__SHA256_BYTES];
+    bool is_hashed;
+};
+
+/* b outlives the net. source: NULL: nothing is read or kept. sample: texts on which int8 measures
+ * the range of each column (its out may be NULL); not kept. METALLM_EMISMATCH: the CPU (or
+ * METALLM_ISA) lacks this precision. */
 METALLM_MUSTCHECK int metallm__net_new(struct metallm__net **out, const struct metallm__bert *b,
                                        enum metallm__precision precision, enum metallm__isa isa,
-                                       const struct metallm__pack *sample, metallm_error *err);
+                                       const struct metallm__pack *sample,
+                                       struct metallm__net_source *source, metallm_error *err);
 void metallm__net_free(struct metallm__net *net);
 
 METALLM_MUSTCHECK int metallm__crew_new(struct metallm__crew **out, struct metallm__net *net,

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/file.h"
 #include "encoder/arena.h"
 #include "encoder/kernels_int8.h"
 #include "encoder/net.h"
@@ -18,7 +19,7 @@ struct metallm__product {
     /* int8 */
     struct metallm__columns8 columns8;
     const float *smooth; /* factors of the inputs */
-    float *params;       /* owned: the arrays above but the bias */
+    float *params;       /* owned, or NULL: in a file; the arrays above but the bias */
     float *seen;         /* owned; not NULL: the fp32 pass notes the greatest |input| by column */
 };
 
@@ -47,6 +48,7 @@ struct metallm__net {
     const struct metallm__kernels *kernels;
     struct metallm__gemm_library *gemm;
     enum metallm__precision precision;
+    struct metallm__map packed; /* the file that the packed weights are in, or nothing */
     struct metallm__net_layer layers[METALLM__BERT_LAYERS_MAX];
 };
 /* One thread's own memory. */
@@ -96,6 +98,9 @@ METALLM_MUSTCHECK int metallm__pack_bf16(struct metallm__gemm_library *gemm,
 METALLM_MUSTCHECK int metallm__pack_int8(struct metallm__gemm_library *gemm,
                                          struct metallm__product *p,
                                          const struct metallm__plain *plain, metallm_error *err);
+
+/* int8: scale and correction of each column, and a factor for each input, one after another. */
+void metallm__product_take_params(struct metallm__product *p, const float *params);
 
 /* ---- shared by the passes ---- */
 

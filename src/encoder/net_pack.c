@@ -65,6 +65,13 @@ static void quantise_column(int8_t *to, const float *from, const float *smooth, 
     *correction = *scale * (float)sum;
 }
 
+void metallm__product_take_params(struct metallm__product *p, const float *params)
+{
+    const float *correction = params + p->columns;
+    p->columns8 = (struct metallm__columns8){params, correction, p->bias};
+    p->smooth = correction + p->columns;
+}
+
 int metallm__pack_int8(struct metallm__gemm_library *gemm, struct metallm__product *p,
                        const struct metallm__plain *plain, metallm_error *err)
 {
@@ -80,8 +87,7 @@ int metallm__pack_int8(struct metallm__gemm_library *gemm, struct metallm__produ
     for (size_t n = 0; n < columns; n++)
         quantise_column(low + n * inputs, plain->weight + n * inputs, smooth, plain->inputs,
                         &scale[n], &correction[n]);
-    p->columns8 = (struct metallm__columns8){scale, correction, plain->bias};
-    p->smooth = smooth;
+    metallm__product_take_params(p, p->params);
     int rc = metallm__gemm_pack(&p->weights, gemm, plain->columns, plain->inputs, low, err);
     metallm__free(low);
     return rc;

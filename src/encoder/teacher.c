@@ -52,7 +52,7 @@ static int teacher_open(struct teacher *t, const char *folder, metallm_error *er
     if (rc == METALLM_OK)
         rc = metallm__map_open(&t->vocab, path, err);
     if (rc == METALLM_OK)
-        rc = metallm__net_new(&t->net, t->bert, METALLM__PRECISION_FP32, isa, NULL, err);
+        rc = metallm__net_new(&t->net, t->bert, METALLM__PRECISION_FP32, isa, NULL, NULL, err);
     if (rc == METALLM_OK)
         rc = metallm__crew_new(&t->crew, t->net, 1, err);
     return rc;

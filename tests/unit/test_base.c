@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/sha256.h"
 #include "support/cmocka_all.h"
 #include "support/fail_alloc.h"
 
@@ -188,6 +189,33 @@ static void the_cache_folder_is_the_one_the_scripts_use(void **state)
     }
 }
 
+/* The examples of FIPS 180-4 and of NIST's test vectors. */
+static void sha256_equals_the_published_examples(void **state)
+{
+    (void)state;
+    static char million[1000000];
+    static const char two[] = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+    memset(million, 'a', sizeof million);
+    const struct {
+        const char *text;
+        size_t len;
+        const char *want;
+    } cases[] = {
+        {"", 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        {"abc", 3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+        {two, 56, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
+        {million, 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t sum[METALLM__SHA256_BYTES];
+        char text[2 * METALLM__SHA256_BYTES + 1];
+        metallm__sha256(cases[i].text, cases[i].len, sum);
+        for (size_t b = 0; b < sizeof sum; b++)
+            snprintf(text + 2 * b, 3, "%02x", sum[b]);
+        assert_string_equal(text, cases[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +226,7 @@ int main(void)
         cmocka_unit_test(draws_are_even_and_repeatable),
         cmocka_unit_test(output_appears_whole_or_not_at_all),
         cmocka_unit_test(full_disk_is_an_error_not_a_short_file),
+        cmocka_unit_test(sha256_equals_the_published_examples),
         cmocka_unit_test(missing_file_is_named),
         cmocka_unit_test(sizes_that_overflow_are_refused),
         cmocka_unit_test(the_cache_folder_is_the_one_the_scripts_use),

@@ -2,6 +2,7 @@
  * test_checkpoint.c - BERT checkpoints other than MiniLM, by path: a small one of other depth,
  * width and pooling against plain arithmetic in double; what is not supported or damaged is refused
  * by name. */
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/safetensors.h"
+#include "encoder/isa.h"
 #include "metallm/encoder.h"
 #include "support/cmocka_all.h"
 #include "support/fail_alloc.h"
@@ -103,6 +105,13 @@ static int make_folder(void **state)
     return metallm__st_open(&weights, path, NULL);
 }
 
+static void packed_path(char path[128], const char *precision)
+{
+    enum metallm__isa isa;
+    assert_int_equal(metallm__isa_get(&isa, NULL), METALLM_OK);
+    snprintf(path, 128, "%s/packed-%s-%s.bin", folder, precision, metallm__isa_name(isa));
+}
+
 static int remove_folder(void **state)
 {
     (void)state;
@@ -112,6 +121,11 @@ static int remove_folder(void **state)
     metallm__st_close(weights);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    for (int p = 0; p < 3; p++) {
+        static const char *const precisions[] = {"fp32", "bf16", "int8"};
+        packed_path(path, precisions[p]);
         unlink(path);
     }
     snprintf(path, sizeof path, "%s/1_Pooling", folder);
@@ -309,11 +323,105 @@ static int open_and_embed(void *precision)
     return rc;
 }
 
+/* ---- the file of packed weights ---- */
+
+static ino_t inode_of(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 ? s.st_ino : 0;
+}
+
+static void embed_with(const char *precision, float out[HIDDEN])
+{
+    metallm_encoder *e = NULL;
+    metallm_error err = {0};
+    const char *text = "a b c d be";
+    const size_t len = 10;
+    if (open_it(&e, precision, &err) != METALLM_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(metallm_encoder_embed(e, &text, &len, 1, out, NULL, NULL), METALLM_OK);
+    metallm_encoder_free(e);
+}
+
+static void flip_byte(const char *path, long from_end)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -from_end, SEEK_END), 0);
+    int byte = fgetc(f);
+    assert_int_equal(fseek(f, -from_end, SEEK_END), 0);
+    fputc(byte ^ 0x55, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void packed_weights_are_kept_and_mended(void **state)
+{
+    (void)state;
+    static const char *const precisions[] = {"fp32", "bf16", "int8"};
+    char model[128], path[128];
+    snprintf(model, sizeof model, "%s/model.safetensors", folder);
+    for (int p = 0; p < 3; p++) {
+        float first[HIDDEN], again[HIDDEN];
+        metallm_encoder *e = NULL;
+        if (open_it(&e, precisions[p], NULL) == METALLM_EMISMATCH)
+            continue; /* not on this CPU */
+        metallm_encoder_free(e);
+        packed_path(path, precisions[p]);
+        unlink(path);
+        embed_with(precisions[p], first);
+        ino_t made = inode_of(path);
+        assert_true(made != 0);
+        embed_with(precisions[p], again);
+        assert_true(inode_of(path) == made); /* used as it is */
+        assert_memory_equal(first, again, sizeof first);
+        for (long at = 1; at < 200; at += 99) { /* weights; the digest itself lies in front */
+            flip_byte(path, at);
+            embed_with(precisions[p], again);
+            assert_memory_equal(first, again, sizeof first);
+        }
+        assert_int_equal(truncate(path, 100), 0);
+        embed_with(precisions[p], again);
+        assert_memory_equal(first, again, sizeof first);
+        made = inode_of(path);
+        assert_int_equal(utimensat(AT_FDCWD, model, NULL, 0), 0); /* the same bytes */
+        embed_with(precisions[p], again);
+        assert_true(inode_of(path) == made);
+        flip_byte(model, 2); /* other weights: the last bias has another sign or size */
+        embed_with(precisions[p], again);
+        assert_true(memcmp(first, again, sizeof first) != 0);
+        flip_byte(model, 2);
+        embed_with(precisions[p], again);
+        assert_memory_equal(first, again, sizeof first);
+    }
+}
+
+static void a_place_that_cannot_be_written_to_is_no_hindrance(void **state)
+{
+    (void)state;
+    char path[128], inside[160];
+    float out[HIDDEN];
+    packed_path(path, "fp32");
+    unlink(path);
+    assert_int_equal(mkdir(path, 0700), 0); /* nothing can be renamed onto a folder with a file */
+    snprintf(inside, sizeof inside, "%s/x", path);
+    FILE *f = fopen(inside, "wb");
+    assert_non_null(f);
+    fclose(f);
+    embed_with("fp32", out);
+    unlink(inside);
+    assert_int_equal(rmdir(path), 0);
+}
+
 static void no_memory_is_reported_at_every_step(void **state)
 {
     (void)state;
     char precision[] = "fp32";
-    assert_true(fail_alloc_sweep(open_and_embed, precision) > 20);
+    char path[128];
+    packed_path(path, precision);
+    unlink(path);
+    assert_true(fail_alloc_sweep(open_and_embed, precision) > 20); /* packs */
+    assert_true(inode_of(path) != 0);
+    assert_true(fail_alloc_sweep(open_and_embed, precision) > 20); /* maps what was packed */
 }
 
 int main(void)
@@ -321,6 +429,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_bert_equals_plain_arithmetic),
         cmocka_unit_test(what_is_not_supported_is_refused_by_name),
+        cmocka_unit_test(packed_weights_are_kept_and_mended),
+        cmocka_unit_test(a_place_that_cannot_be_written_to_is_no_hindrance),
         cmocka_unit_test(no_memory_is_reported_at_every_step),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
+#include "encoder/isa.h"
 #include "encoder/text_features.h"
 #include "metallm/encoder.h"
 #include "support/cmocka_all.h"
@@ -252,6 +255,43 @@ static void text_features_do_not_depend_on_position(void **state)
     assert_true(fabs((double)feature(first, "log_numbers") - log1p(3 * 4)) < 1e-6);
 }
 
+/* A byte amid the weights that no fingerprint looks at. */
+static void a_damaged_minilm_is_refused(void **state)
+{
+    (void)state;
+    if (weights_folder() == NULL)
+        skip();
+    char folder[] = "/tmp/metallm-damaged-XXXXXX", path[4200], vocab[4200];
+    struct metallm__map model;
+    metallm_encoder *e = NULL;
+    metallm_error err = {0};
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/vocab.txt", weights_folder());
+    snprintf(vocab, sizeof vocab, "%s/vocab.txt", folder);
+    assert_int_equal(symlink(path, vocab), 0);
+    snprintf(path, sizeof path, "%s/model.safetensors", weights_folder());
+    assert_int_equal(metallm__map_open(&model, path, NULL), METALLM_OK);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(model.bytes, 1, model.len, f), model.len);
+    assert_int_equal(fseek(f, (long)model.len * 2 / 3, SEEK_SET), 0);
+    fputc(model.bytes[model.len * 2 / 3] ^ 1, f);
+    assert_int_equal(fclose(f), 0);
+    metallm__map_close(&model);
+    assert_int_equal(metallm_encoder_open(
+                         &e, &(metallm_encoder_options){.path = folder, .precision = "fp32"}, &err),
+                     METALLM_EFORMAT);
+    assert_non_null(strstr(err.message, "SHA-256"));
+    unlink(path);
+    unlink(vocab);
+    enum metallm__isa isa;
+    assert_int_equal(metallm__isa_get(&isa, NULL), METALLM_OK);
+    snprintf(path, sizeof path, "%s/packed-fp32-%s.bin", folder, metallm__isa_name(isa));
+    unlink(path);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +300,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_opened_is_named),
         cmocka_unit_test(hashed_vectors_are_unit_and_tell_texts_apart),
         cmocka_unit_test(a_long_text_has_a_hashed_end),
+        cmocka_unit_test(a_damaged_minilm_is_refused),
         cmocka_unit_test(text_features_count_what_they_say),
         cmocka_unit_test(text_features_do_not_depend_on_position),
     };
