@@ -297,6 +297,9 @@ static void *run(void *payload)
         if (gives_up)
             break;
     }
+    queue_init(&batch);
+    if (j->failed == METALLM_OK && j->brains != NULL && metallm__brains_want(j->brains))
+        run_batch(j, &batch, true);
     return NULL;
 }
 

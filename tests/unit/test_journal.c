@@ -523,6 +523,9 @@ static void full_queues_drop_decisions_and_refuse_feedback(void **state)
     assert_int_equal(metallm__journal_feedback(box.journal, &id, &f, NULL, NULL, NULL),
                      METALLM_EBUSY);
     pthread_mutex_unlock(&gate);
+    do {
+        metallm__journal_stats(box.journal, &stats);
+    } while (stats.queued_feedback > 0);
     box_flush(&box);
     metallm__journal_stats(box.journal, &stats);
     assert_int_equal(stats.decisions + stats.dropped, 100);
@@ -547,12 +550,11 @@ static void old_decisions_are_pruned_and_their_feedback_refused(void **state)
                   "    price: {input: 1, output: 2, cached_input: 0.1}\n",
                   online); /* a new base, so that the old events are not needed any more */
     box_start(&box);
-    for (int i = 0; i < 200 && query(box.db, "SELECT count(*) FROM decisions") > 50; i++) {
-        box_stop(&box);
-        box_configure(&box, box_models, online);
-        box_start(&box);
-        usleep(20000);
-    }
+    struct metallm__journal_stats stats;
+    do {
+        usleep(1000);
+        metallm__journal_stats(box.journal, &stats);
+    } while (stats.pruned == 0);
     assert_int_equal(query(box.db, "SELECT count(*) FROM decisions"), 50);
     assert_int_equal(box_feedback(&box, &first, 1), METALLM_ENOTFOUND);
     box_close(&box);
