@@ -367,6 +367,19 @@ static size_t feed_line(struct metallm__request_parser *p, struct metallm__span 
 }
 
 /* ---- The rest, by llhttp ---- */
+/* llhttp refuses a coding, or one beside another coding or a length. */
+static void judge_coding(struct metallm__request_parser *p)
+{
+    struct metallm__span value;
+    if (metallm__head_count(&p->head, "content-length", &value) > 0)
+        (void)refuse_syntax(p, "both Content-Length and Transfer-Encoding");
+    else if (metallm__head_count(&p->head, "transfer-encoding", &value) > 1)
+        (void)refuse_syntax(p, "a Transfer-Encoding that cannot be relied on");
+    else
+        metallm__request_refuse(p, 501, METALLM__REFUSED_SYNTAX,
+                                "a Transfer-Encoding other than chunked");
+}
+
 static void judge_error(struct metallm__request_parser *p, llhttp_errno_t code)
 {
     switch (code) {
@@ -374,8 +387,7 @@ static void judge_error(struct metallm__request_parser *p, llhttp_errno_t code)
     case HPE_PAUSED:
         return;
     case HPE_INVALID_TRANSFER_ENCODING:
-        metallm__request_refuse(p, 501, METALLM__REFUSED_SYNTAX,
-                                "a Transfer-Encoding other than chunked");
+        judge_coding(p);
         return;
     case HPE_UNEXPECTED_CONTENT_LENGTH:
         (void)refuse_syntax(p, "more than one length of the body");
