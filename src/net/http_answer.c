@@ -125,10 +125,8 @@ static int on_extension(llhttp_t *http, const char *at, size_t n)
 static int on_whole(llhttp_t *http)
 {
     struct metallm__answer_parser *p = http->data;
-    if (p->phase != METALLM__ANSWER_BODY) { /* 1xx: its head counts on towards the limit */
-        p->phase = METALLM__ANSWER_NONE;
-        return 0;
-    }
+    if (p->phase != METALLM__ANSWER_BODY)
+        return 0; /* 1xx: its head counts on towards the limit */
     p->phase = METALLM__ANSWER_DONE;
     p->keep_alive = llhttp_should_keep_alive(http) != 0;
     return HPE_PAUSED;

@@ -9,8 +9,8 @@
 #include "net/http_head.h"
 
 enum metallm__answer_phase {
-    METALLM__ANSWER_NONE, /* no byte yet, or only of 1xx answers */
-    METALLM__ANSWER_HEAD,
+    METALLM__ANSWER_NONE, /* no byte yet */
+    METALLM__ANSWER_HEAD, /* also after 1xx */
     METALLM__ANSWER_BODY,
     METALLM__ANSWER_DONE,
     METALLM__ANSWER_FAULTY,  /* fault and message tell */

@@ -109,6 +109,7 @@ void metallm__http_call_cancel(struct metallm__http_call *call);
 
 struct metallm__http_call_counts {
     uint64_t calls, connects, reuses;
+    uint64_t resumed; /* connects whose TLS handshake was a short one */
     uint64_t connections_open, connections_idle;
     uint64_t bytes_in, bytes_out;
     uint64_t failed[METALLM__HTTP_FAILURES];

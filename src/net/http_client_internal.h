@@ -31,7 +31,7 @@ struct metallm__origin {
 };
 
 struct pool_counters {
-    atomic_uint_fast64_t calls, connects, reuses, open, idle, bytes_in, bytes_out;
+    atomic_uint_fast64_t calls, connects, reuses, resumed, open, idle, bytes_in, bytes_out;
     atomic_uint_fast64_t failed[METALLM__HTTP_FAILURES];
 };
 

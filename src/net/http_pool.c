@@ -20,6 +20,7 @@ const char *metallm__http_call_failure_name(enum metallm__http_call_failure why)
 static void on_opened(void *owner)
 {
     struct metallm__http_link *l = owner;
+    metallm__pool_count(&l->origin->pool->counts.resumed, metallm__stream_is_resumed(l->stream));
     metallm__http_call_opened(l->call);
 }
 
@@ -349,6 +350,7 @@ void metallm__http_pool_counts(const struct metallm__http_pool *pool,
     *out = (struct metallm__http_call_counts){
         .calls = atomic_load_explicit(&c->calls, memory_order_relaxed),
         .connects = atomic_load_explicit(&c->connects, memory_order_relaxed),
+        .resumed = atomic_load_explicit(&c->resumed, memory_order_relaxed),
         .reuses = atomic_load_explicit(&c->reuses, memory_order_relaxed),
         .connections_open = atomic_load_explicit(&c->open, memory_order_relaxed),
         .connections_idle = atomic_load_explicit(&c->idle, memory_order_relaxed),

@@ -81,6 +81,7 @@ void metallm__stream_hand(struct metallm__stream *s, const struct metallm__strea
                           void *owner);
 /* After eof: the peer said so; false: TLS was cut without notice, what came may not be all. */
 bool metallm__stream_eof_is_clean(const struct metallm__stream *s);
+bool metallm__stream_is_resumed(const struct metallm__stream *s); /* TLS: by an earlier session */
 bool metallm__stream_is_tls(const struct metallm__stream *s);
 bool metallm__stream_is_open(const struct metallm__stream *s); /* opened, and not ended */
 

@@ -157,6 +157,11 @@ int metallm__stream_tls_client(struct metallm__stream *s, struct metallm__tls_cl
     return METALLM_OK;
 }
 
+bool metallm__stream_is_resumed(const struct metallm__stream *s)
+{
+    return s->tls != NULL && SSL_session_reused(s->tls->ssl) == 1;
+}
+
 void metallm__stream_tls_forget(struct metallm__stream *s)
 {
     if (s->tls != NULL)
