@@ -1,141 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_net_server.c - the HTTP server over real sockets: answers in every form, clients that hang
- * up, dawdle or do not read, limits, and draining. */
+ * up or do not read. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include "net/http_server.h"
 #include "support/cmocka_all.h"
-#include "support/net_peer.h"
-
-struct world {
-    struct net_time time;
-    struct metallm__loop *loop;
-    struct metallm__http_server *server;
-    uint16_t port;
-    struct metallm__exchange *open[8]; /* those of /later, in their order */
-    unsigned open_count, handled, gone, drained_pieces;
-    bool was_drained, was_cut;
-    char last[128]; /* target and body of the last request */
-};
+#include "support/net_world.h"
 
 static const struct metallm__headers no_headers = {NULL, 0};
-
-static void on_gone(void *owner)
-{
-    struct world *w = owner;
-    w->gone++;
-    for (unsigned i = 0; i < w->open_count; i++)
-        if (w->open[i] != NULL && metallm__exchange_is_gone(w->open[i])) {
-            struct metallm__exchange *x = w->open[i];
-            w->open[i] = NULL;
-            metallm__reply_abort(x);
-        }
-}
-
-static void on_piece_drained(void *owner)
-{
-    ((struct world *)owner)->drained_pieces++;
-}
-
-static const struct metallm__exchange_events watch = {.gone = on_gone, .drained = on_piece_drained};
-
-static void handle(void *payload, struct metallm__exchange *x)
-{
-    static const struct metallm__header headers[] = {
-        {METALLM__SPAN("Content-Type"), METALLM__SPAN("text/plain")},
-        {METALLM__SPAN("Content-Length"), METALLM__SPAN("99")}, /* ours, not the handler's */
-        {METALLM__SPAN("X-Evil"), METALLM__SPAN("a\r\nSet-Cookie: b")},
-        {METALLM__SPAN("transfer-encoding"), METALLM__SPAN("gzip")},
-    };
-    struct world *w = payload;
-    const struct metallm__request *q = metallm__exchange_request(x);
-    struct metallm__headers all = {headers, 4};
-    (void)snprintf(w->last, sizeof w->last, "%.*s %.*s", (int)q->target.n, q->target.p,
-                   (int)(q->body.n < 64 ? q->body.n : 64), q->body.p);
-    w->handled++;
-    if (metallm__span_is(q->path, "/later")) {
-        assert_true(w->open_count < 8);
-        w->open[w->open_count++] = x;
-        metallm__exchange_watch(x, &watch, w);
-    } else if (metallm__span_is(q->path, "/pieces")) {
-        metallm__reply_head(x, 200, all, METALLM__LENGTH_UNKNOWN);
-        metallm__reply_piece(x, metallm__span("one", 3), NULL);
-        metallm__reply_piece(x, metallm__span(NULL, 0), NULL);
-        metallm__reply_piece(x, metallm__span("two", 3), NULL);
-        metallm__reply_end(x);
-    } else if (metallm__span_is(q->path, "/known")) {
-        metallm__reply_head(x, 200, no_headers, 6);
-        metallm__reply_piece(x, metallm__span("abcdef", 6), NULL);
-        metallm__reply_end(x);
-    } else if (metallm__span_is(q->path, "/short")) {
-        metallm__reply_head(x, 200, no_headers, 6);
-        metallm__reply_piece(x, metallm__span("abc", 3), NULL);
-        metallm__reply_end(x);
-    } else if (metallm__span_is(q->path, "/none")) {
-        metallm__reply(x, 204, no_headers, metallm__span(NULL, 0), NULL);
-    } else {
-        metallm__reply(x, 200, all, q->body.n > 0 ? q->body : q->target, NULL);
-    }
-}
-
-static void on_drained(void *payload, bool was_cut)
-{
-    struct world *w = payload;
-    w->was_drained = true;
-    w->was_cut = was_cut;
-}
-
-static struct metallm__http_limits test_limits(void)
-{
-    struct metallm__http_limits limits = metallm__http_limits_default();
-    limits.body_bytes = 1 << 20;
-    limits.ahead_bytes = 4096;
-    return limits;
-}
-
-static void start(struct world *w, const struct metallm__http_limits *limits)
-{
-    struct metallm__http_limits usual = test_limits();
-    struct sockaddr_storage address;
-    int fd = -1;
-    *w = (struct world){.time = {1000000000, INT64_C(784111777000)}};
-    struct metallm__clock clock = net_clock(&w->time);
-    struct metallm__loop_options loop_opts = {.clock = &clock};
-    struct metallm__http_server_options opts = {
-        .limits = limits != NULL ? limits : &usual, .handle = handle, .payload = w};
-    opts.drained = on_drained;
-    assert_int_equal(metallm__loop_new(&w->loop, &loop_opts, NULL), METALLM_OK);
-    assert_int_equal(metallm__address_parse("127.0.0.1:0", &address, NULL), METALLM_OK);
-    assert_int_equal(metallm__listen_open(&address, true, &fd, &w->port, NULL), METALLM_OK);
-    assert_int_equal(metallm__http_server_new(&w->server, w->loop, &opts, NULL), METALLM_OK);
-    assert_int_equal(metallm__http_server_listen(w->server, fd, NULL, NULL), METALLM_OK);
-}
-
-static struct metallm__http_counts stop(struct world *w)
-{
-    struct metallm__http_counts counts;
-    metallm__http_server_counts(w->server, &counts);
-    metallm__http_server_free(w->server);
-    metallm__loop_free(w->loop);
-    return counts;
-}
-
-static void answer_open(struct world *w, unsigned i, const char *text)
-{
-    struct metallm__exchange *x = w->open[i];
-    w->open[i] = NULL;
-    metallm__reply(x, 200, no_headers, metallm__span_of(text), NULL);
-}
-
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static void answers_have_the_right_frames(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
     static const struct {
         const char *request, *answer;
@@ -159,7 +37,7 @@ static void answers_have_the_right_frames(void **state)
          "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n"
          "Connection: close\r\n\r\nonetwo"},
     };
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) { /* one connection for all */
         net_forget(&p);
@@ -171,7 +49,7 @@ static void answers_have_the_right_frames(void **state)
     }
     assert_true(net_ends(w.loop, &p)); /* after HTTP/1.0 without keep-alive */
     net_free(&p);
-    struct metallm__http_counts c = stop(&w);
+    struct metallm__http_counts c = net_world_stop(&w);
     assert_int_equal(c.connections, 1);
     assert_int_equal(c.requests, 7);
     assert_int_equal(c.requests_open, 0);
@@ -180,25 +58,25 @@ static void answers_have_the_right_frames(void **state)
 static void an_answer_shorter_than_promised_is_cut(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     net_say(w.loop, &p, GET("/short"));
     assert_true(net_ends(w.loop, &p));
     assert_true(p.was_reset || net_count(&p, "abcdef") == 0);
     net_free(&p);
-    (void)stop(&w);
+    (void)net_world_stop(&w);
 }
 
 static void a_request_in_any_pieces_is_answered_the_same(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
     const char *text = "POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                        "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     for (size_t i = 0; i < strlen(text); i++)
         net_send(w.loop, &p, text + i, 1);
@@ -210,40 +88,40 @@ static void a_request_in_any_pieces_is_answered_the_same(void **state)
         assert_true(net_hear(w.loop, &p, "\r\n\r\nabcde"));
     }
     net_free(&p);
-    (void)stop(&w);
+    (void)net_world_stop(&w);
 }
 
 static void pipelined_requests_are_answered_in_their_order(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     net_say(w.loop, &p, GET("/1") GET("/later") GET("/2") GET("/later") GET("/3"));
     assert_true(net_hear(w.loop, &p, "/1"));
     net_turn(w.loop, 3);
     net_read(&p);
     assert_int_equal(w.handled, 2); /* one at a time */
-    answer_open(&w, 0, "first");
+    net_world_answer(&w, 0, "first");
     assert_true(net_hear(w.loop, &p, "/2"));
     assert_int_equal(w.open_count, 2);
-    answer_open(&w, 1, "second");
+    net_world_answer(&w, 1, "second");
     assert_true(net_hear(w.loop, &p, "/3"));
     const char *one = strstr(p.got, "first"), *two = strstr(p.got, "/2");
     const char *three = strstr(p.got, "second"), *four = strstr(p.got, "/3");
     assert_true(one < two && two < three && three < four);
     net_free(&p);
-    (void)stop(&w);
+    (void)net_world_stop(&w);
 }
 
 /* Hundreds of small requests behind one that waits: they are held, not read without end. */
 static void reading_ahead_is_bounded(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     net_say(w.loop, &p, GET("/later"));
     static char many[40000];
@@ -258,24 +136,24 @@ static void reading_ahead_is_bounded(void **state)
     struct metallm__http_counts c;
     metallm__http_server_counts(w.server, &c);
     assert_in_range(c.bytes_in, 4096, 4096 + 65536 + 64); /* a read more than the limit at most */
-    answer_open(&w, 0, "go on");
+    net_world_answer(&w, 0, "go on");
     for (int i = 0; i < 2000 && w.handled < count + 1; i++) {
         metallm__loop_turn(w.loop, 1);
         net_read(&p);
     }
     assert_int_equal(w.handled, count + 1);
     net_free(&p);
-    (void)stop(&w);
+    (void)net_world_stop(&w);
 }
 
 static void continue_is_said_when_the_body_is_awaited(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
     const char *head = "POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
                        "Content-Length: 2\r\n\r\n";
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     net_say(w.loop, &p, head);
     assert_true(net_hear(w.loop, &p, "HTTP/1.1 100 Continue\r\n\r\n"));
@@ -295,15 +173,15 @@ static void continue_is_said_when_the_body_is_awaited(void **state)
     assert_int_equal(net_count(&p, "HTTP/1.1 413 "), 1);
     assert_int_equal(net_count(&p, "100 Continue"), 0);
     net_free(&p);
-    (void)stop(&w);
+    (void)net_world_stop(&w);
 }
 
 static void a_refusal_is_an_error_object_and_the_end(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     net_say(w.loop, &p, GET("/ok"));
     net_say(w.loop, &p,
@@ -317,15 +195,15 @@ static void a_refusal_is_an_error_object_and_the_end(void **state)
                                   "\"type\":\"invalid_request_error\",\"param\":null,"));
     assert_int_equal(w.handled, 1);
     net_free(&p);
-    assert_int_equal(stop(&w).refused[METALLM__REFUSED_SYNTAX], 1);
+    assert_int_equal(net_world_stop(&w).refused[METALLM__REFUSED_SYNTAX], 1);
 }
 
 static void a_hang_up_is_told_while_the_answer_is_made(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p[3];
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     for (int i = 0; i < 3; i++) {
         net_connect(&p[i], w.port);
         net_say(w.loop, &p[i], GET("/later"));
@@ -338,20 +216,20 @@ static void a_hang_up_is_told_while_the_answer_is_made(void **state)
     net_reset(&p[1]);
     net_turn(w.loop, 5);
     assert_int_equal(w.gone, 2);
-    answer_open(&w, 2, "still here");
+    net_world_answer(&w, 2, "still here");
     assert_true(net_hear(w.loop, &p[2], "still here"));
     for (int i = 0; i < 3; i++)
         net_free(&p[i]);
-    assert_int_equal(stop(&w).gone, 2);
+    assert_int_equal(net_world_stop(&w).gone, 2);
 }
 
 /* The handler may learn of it in its own time. */
 static void an_exchange_outlives_its_client(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     net_say(w.loop, &p, GET("/later"));
     net_turn(w.loop, 3);
@@ -363,7 +241,7 @@ static void an_exchange_outlives_its_client(void **state)
     metallm__reply_head(w.open[0], 200, no_headers, METALLM__LENGTH_UNKNOWN);
     metallm__reply_piece(w.open[0], metallm__span("x", 1), NULL);
     metallm__reply_end(w.open[0]);
-    struct metallm__http_counts c = stop(&w);
+    struct metallm__http_counts c = net_world_stop(&w);
     assert_int_equal(c.connections_open, 0);
     net_free(&p);
 }
@@ -377,12 +255,12 @@ static void count_release(void *arg)
 static void a_slow_reader_is_seen_and_loses_nothing(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
     static char block[65536];
     unsigned released = 0, pieces = 0;
     struct metallm__hold hold = {count_release, &released};
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     net_say(w.loop, &p, GET("/later"));
     net_turn(w.loop, 3);
@@ -408,16 +286,16 @@ static void a_slow_reader_is_seen_and_loses_nothing(void **state)
         zs += p.got[i] == 'z';
     assert_int_equal(zs, pieces * sizeof block);
     net_free(&p);
-    (void)stop(&w);
+    (void)net_world_stop(&w);
 }
 
 static void a_reader_that_stalls_is_cut(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
     static char block[1 << 20];
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     net_say(w.loop, &p, GET("/later"));
     net_turn(w.loop, 3);
@@ -439,241 +317,19 @@ static void a_reader_that_stalls_is_cut(void **state)
     assert_int_equal(w.gone, 1);
     assert_null(w.open[0]);
     net_free(&p);
-    assert_int_equal(stop(&w).refused[METALLM__REFUSED_STALL], 1);
-}
-
-/* ---- Time ---- */
-static void each_phase_has_its_timeout(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *said;
-        uint64_t fine_ms, over_ms;
-        int status; /* 0: closed without a word */
-    } cases[] = {
-        {"", 74000, 2000, 0},
-        {GET("/x"), 74000, 2000, 0},
-        {"GET / HT", 9500, 1000, 408},
-        {"GET / HTTP/1.1\r\nHost: a\r\nX:", 9500, 1000, 408},
-        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", 4500, 1500, 408},
-    };
-    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct world w;
-        struct net_peer p;
-        start(&w, NULL);
-        net_connect(&p, w.port);
-        net_turn(w.loop, 3);
-        net_say(w.loop, &p, cases[i].said);
-        net_pass(w.loop, &w.time, cases[i].fine_ms);
-        net_read(&p);
-        net_forget(&p);
-        assert_true(p.fd >= 0);
-        net_pass(w.loop, &w.time, cases[i].over_ms);
-        net_read(&p);
-        if (cases[i].status != 0)
-            assert_int_equal(net_count(&p, "HTTP/1.1 408 Request Timeout\r\n"), 1);
-        else
-            assert_int_equal(p.got_n, 0);
-        assert_true(net_ends(w.loop, &p));
-        net_free(&p);
-        (void)stop(&w);
-    }
-}
-
-/* A byte now and then keeps neither a head nor a body alive. */
-static void a_slow_loris_is_refused(void **state)
-{
-    (void)state;
-    static const char *const begins[] = {
-        "GET / HTTP/1.1\r\nHost: a\r\nX: ",
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"};
-    for (unsigned i = 0; i < 2; i++) {
-        struct world w;
-        struct net_peer p;
-        start(&w, NULL);
-        net_connect(&p, w.port);
-        net_say(w.loop, &p, begins[i]);
-        unsigned seconds = 0;
-        for (; seconds < 60 && net_count(&p, " 408 ") == 0; seconds++) {
-            net_say(w.loop, &p, "a");
-            net_pass(w.loop, &w.time, 1000);
-            net_read(&p);
-        }
-        assert_in_range(seconds, 4, 11);
-        net_free(&p);
-        (void)stop(&w);
-    }
-}
-
-static void a_body_at_the_least_rate_is_taken(void **state)
-{
-    (void)state;
-    struct world w;
-    struct net_peer p;
-    static char kilobyte[1024];
-    memset(kilobyte, 'k', sizeof kilobyte);
-    start(&w, NULL);
-    net_connect(&p, w.port);
-    net_say(w.loop, &p, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40960\r\n\r\n");
-    for (int i = 0; i < 40; i++) {
-        net_send(w.loop, &p, kilobyte, sizeof kilobyte);
-        net_pass(w.loop, &w.time, 1000);
-    }
-    assert_true(net_hear(w.loop, &p, "200 OK"));
-    net_free(&p);
-    (void)stop(&w);
-}
-
-/* ---- Connections ---- */
-static void connections_are_limited(void **state)
-{
-    (void)state;
-    struct world w;
-    struct net_peer p[4];
-    struct metallm__http_limits limits = test_limits();
-    limits.connections = 2;
-    start(&w, &limits);
-    for (int i = 0; i < 3; i++) {
-        net_connect(&p[i], w.port);
-        net_turn(w.loop, 3);
-    }
-    assert_true(net_hear(w.loop, &p[2], "too_many_connections\"}}\n"));
-    net_say(w.loop, &p[0], GET("/x"));
-    assert_true(net_hear(w.loop, &p[0], "200 OK"));
-    net_close(&p[1]);
-    net_turn(w.loop, 5);
-    limits.connections = 10;
-    limits.connections_peer = 2;
-    metallm__http_server_limit(w.server, &limits);
-    net_connect(&p[3], w.port); /* the second of this address */
-    net_say(w.loop, &p[3], GET("/x"));
-    assert_true(net_hear(w.loop, &p[3], "200 OK"));
-    net_free(&p[2]);
-    net_connect(&p[2], w.port);
-    assert_true(net_hear(w.loop, &p[2], "503 "));
-    for (int i = 0; i < 4; i++)
-        net_free(&p[i]);
-    net_turn(w.loop, 5);
-    struct metallm__http_counts c = stop(&w);
-    assert_int_equal(c.refused[METALLM__REFUSED_CONNECTIONS], 1);
-    assert_int_equal(c.refused[METALLM__REFUSED_PEER], 1);
-    assert_int_equal(c.connections_open, 0);
-}
-
-static void a_connection_serves_so_many_requests(void **state)
-{
-    (void)state;
-    struct world w;
-    struct net_peer p;
-    struct metallm__http_limits limits = test_limits();
-    limits.requests = 2;
-    start(&w, &limits);
-    net_connect(&p, w.port);
-    net_say(w.loop, &p, GET("/1") GET("/2") GET("/3"));
-    assert_true(net_ends(w.loop, &p));
-    assert_int_equal(net_count(&p, "200 OK"), 2);
-    assert_int_equal(net_count(&p, "Connection: close"), 1);
-    net_free(&p);
-    (void)stop(&w);
-}
-
-#define IDLE 2000
-static void thousands_of_idle_connections_cost_little(void **state)
-{
-    (void)state;
-    static struct net_peer idle[IDLE];
-    struct world w;
-    struct net_peer p;
-    struct rlimit files;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
-    files.rlim_cur = files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
-    if (files.rlim_max < 2 * IDLE + 100)
-        skip();
-    start(&w, NULL);
-    for (int i = 0; i < IDLE; i++) {
-        net_connect(&idle[i], w.port);
-        if (i % 64 == 63)
-            metallm__loop_turn(w.loop, 0);
-    }
-    net_turn(w.loop, 5);
-    struct metallm__http_counts c;
-    metallm__http_server_counts(w.server, &c);
-    assert_int_equal(c.connections_open, IDLE);
-    net_connect(&p, w.port);
-    net_say(w.loop, &p, GET("/x"));
-    assert_true(net_hear(w.loop, &p, "200 OK"));
-    net_pass(w.loop, &w.time, 80000); /* all their timers at once */
-    metallm__http_server_counts(w.server, &c);
-    assert_int_equal(c.connections_open, 0);
-    for (int i = 0; i < IDLE; i++)
-        net_free(&idle[i]);
-    net_free(&p);
-    (void)stop(&w);
-}
-
-/* ---- Draining ---- */
-static void draining_lets_answers_finish(void **state)
-{
-    (void)state;
-    struct world w;
-    struct net_peer idle, busy;
-    start(&w, NULL);
-    net_connect(&idle, w.port);
-    net_connect(&busy, w.port);
-    net_say(w.loop, &busy, GET("/later"));
-    net_turn(w.loop, 3);
-    metallm__http_server_drain(w.server, 5000);
-    assert_true(net_ends(w.loop, &idle));
-    assert_false(w.was_drained);
-    answer_open(&w, 0, "the last");
-    assert_true(net_ends(w.loop, &busy));
-    assert_non_null(strstr(busy.got, "Connection: close\r\n"));
-    assert_non_null(strstr(busy.got, "the last"));
-    net_turn(w.loop, 3);
-    assert_true(w.was_drained);
-    assert_false(w.was_cut);
-    net_free(&idle);
-    net_free(&busy);
-    (void)stop(&w);
-}
-
-static void draining_ends_with_the_grace_period(void **state)
-{
-    (void)state;
-    struct world w;
-    struct net_peer busy;
-    start(&w, NULL);
-    net_connect(&busy, w.port);
-    net_say(w.loop, &busy, GET("/later"));
-    net_turn(w.loop, 3);
-    metallm__http_server_drain(w.server, 5000);
-    net_pass(w.loop, &w.time, 4000);
-    assert_int_equal(w.gone, 0);
-    net_pass(w.loop, &w.time, 1500);
-    assert_int_equal(w.gone, 1);
-    assert_true(w.was_drained);
-    assert_true(w.was_cut);
-    net_free(&busy);
-    (void)stop(&w);
-    start(&w, NULL); /* with nobody there */
-    metallm__http_server_drain(w.server, 5000);
-    assert_false(w.was_drained);
-    net_pass(w.loop, &w.time, 10);
-    assert_true(w.was_drained);
-    (void)stop(&w);
+    assert_int_equal(net_world_stop(&w).refused[METALLM__REFUSED_STALL], 1);
 }
 
 static void freeing_tells_handlers(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct net_peer p;
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     net_connect(&p, w.port);
     net_say(w.loop, &p, GET("/later"));
     net_turn(w.loop, 3);
-    (void)stop(&w);
+    (void)net_world_stop(&w);
     assert_int_equal(w.gone, 1);
     net_free(&p);
 }
@@ -681,19 +337,19 @@ static void freeing_tells_handlers(void **state)
 static void an_address_in_use_is_an_error_at_once(void **state)
 {
     (void)state;
-    struct world w;
+    struct net_world w;
     struct sockaddr_storage address;
     metallm_error err;
     char text[32];
     int fd;
-    start(&w, NULL);
+    net_world_start(&w, NULL);
     (void)snprintf(text, sizeof text, "127.0.0.1:%u", (unsigned)w.port);
     assert_int_equal(metallm__address_parse(text, &address, NULL), METALLM_OK);
     assert_int_equal(metallm__listen_open(&address, false, &fd, NULL, &err), METALLM_EIO);
     assert_non_null(strstr(err.message, "Address already in use"));
     assert_int_equal(metallm__listen_open(&address, true, &fd, NULL, &err), METALLM_OK);
     close(fd);
-    (void)stop(&w);
+    (void)net_world_stop(&w);
 }
 
 int main(void)
@@ -710,14 +366,6 @@ int main(void)
         cmocka_unit_test(an_exchange_outlives_its_client),
         cmocka_unit_test(a_slow_reader_is_seen_and_loses_nothing),
         cmocka_unit_test(a_reader_that_stalls_is_cut),
-        cmocka_unit_test(each_phase_has_its_timeout),
-        cmocka_unit_test(a_slow_loris_is_refused),
-        cmocka_unit_test(a_body_at_the_least_rate_is_taken),
-        cmocka_unit_test(connections_are_limited),
-        cmocka_unit_test(a_connection_serves_so_many_requests),
-        cmocka_unit_test(thousands_of_idle_connections_cost_little),
-        cmocka_unit_test(draining_lets_answers_finish),
-        cmocka_unit_test(draining_ends_with_the_grace_period),
         cmocka_unit_test(freeing_tells_handlers),
         cmocka_unit_test(an_address_in_use_is_an_error_at_once),
     };
