@@ -132,9 +132,11 @@ void metallm__jw_real(struct metallm__jw *j, double value)
         metallm__buf_puts(j->out, "null");
         return;
     }
-    snprintf(text, sizeof text, "%.12g", value);
-    if (strtod(text, NULL) != value)
-        snprintf(text, sizeof text, "%.17g", value);
+    for (int digits = 15; digits <= 17; digits++) { /* as few as give the same number back */
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
     metallm__buf_puts(j->out, text);
 }
 

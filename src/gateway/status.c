@@ -18,33 +18,35 @@ static const char style[] =
     "*{box-sizing:border-box}"
     "body{margin:0;background:var(--bg);color:var(--text);"
     "font:15px/1.5 system-ui,-apple-system,'Segoe UI',sans-serif;font-variant-numeric:tabular-nums}"
-    "main{max-width:68rem;margin:0 auto;padding:1.5rem 1rem 3rem}"
+    "main{max-width:64rem;margin:0 auto;padding:1.5rem 1rem 3rem}"
     "header{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline}"
     "h1{font-size:1.5rem;margin:0;letter-spacing:-.01em}"
-    "h2{font-size:1.05rem;margin:2rem 0 .6rem}h2 small{font-weight:400;color:var(--dim)}"
+    "h2{font-size:1.05rem;margin:2rem 0 .6rem}"
+    "small{display:block;color:var(--dim);font-weight:400;font-size:.82rem}"
+    "h2 small{display:inline;font-size:.92rem}"
     ".dim,header p{color:var(--dim);margin:0}"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.7rem;"
-    "margin:1.2rem 0 0}"
+    ".tiles{display:grid;grid-template-columns:repeat(4,1fr);gap:.7rem;margin:1.2rem 0 0}"
     ".tile,.table{background:var(--card);border:1px solid var(--line);border-radius:10px}"
     ".tile{padding:.7rem .9rem}.tile b{display:block;font-size:1.35rem;font-weight:600}"
     ".tile span{color:var(--dim);font-size:.85rem}"
     ".table{overflow-x:auto}"
     "table{border-collapse:collapse;width:100%}"
-    "th,td{padding:.5rem .9rem;text-align:right;white-space:nowrap;"
+    "th,td{padding:.55rem .9rem;text-align:right;white-space:nowrap;"
     "border-top:1px solid var(--line);vertical-align:top}"
     "thead th{border-top:0;color:var(--dim);font-weight:500;font-size:.85rem}"
-    "th:first-child,td:first-child{text-align:left}"
-    "tbody th{font-weight:600}td small,th small{display:block;color:var(--dim);font-weight:400}"
+    "th:first-child{text-align:left}"
+    "tbody th{font-weight:600;white-space:normal;overflow-wrap:anywhere}"
     ".bar{display:inline-block;width:6rem;height:.55rem;border-radius:3px;background:var(--soft);"
     "margin-right:.6rem;position:relative;overflow:hidden;vertical-align:middle}"
     ".bar i{position:absolute;top:0;bottom:0;left:0;background:var(--bar)}"
-    ".range i{border-radius:3px}.range u{position:absolute;top:-1px;bottom:-1px;width:2px;"
-    "background:var(--text)}"
+    ".range u{position:absolute;top:-1px;bottom:-1px;width:2px;background:var(--text)}"
     ".good{color:var(--good)}.warn{color:var(--warn)}.bad{color:var(--bad)}"
     ".problem{background:var(--card);border:1px solid var(--bad);border-left-width:5px;"
     "border-radius:8px;padding:.7rem .9rem;margin:1rem 0 0}"
     "footer{margin-top:2.5rem;color:var(--dim);font-size:.85rem}"
-    "code{font:.92em ui-monospace,'SF Mono',Menlo,monospace}";
+    "code{font:.92em ui-monospace,'SF Mono',Menlo,monospace}"
+    "@media(max-width:44rem){.tiles{grid-template-columns:1fr 1fr}.wide{display:none}"
+    "th,td{padding:.5rem .6rem}.bar{width:3rem;margin-right:.4rem}}";
 
 static void put(struct metallm__buf *out, const char *text)
 {
@@ -92,10 +94,13 @@ static void put_usd(struct metallm__buf *out, double usd)
 {
     if (!isfinite(usd))
         put(out, "&ndash;");
-    else if (usd == 0 || usd >= 100)
-        metallm__buf_printf(out, "$%.2f", usd);
     else
-        metallm__buf_printf(out, "$%.*f", usd >= 0.1 ? 3 : usd >= 1e-3 ? 5 : 7, usd);
+        metallm__buf_printf(out, "$%.*f",
+                            usd == 0 || usd >= 1 ? 2
+                            : usd >= 0.01        ? 4
+                            : usd >= 1e-4        ? 6
+                                                 : 8,
+                            usd);
 }
 
 static void put_seconds(struct metallm__buf *out, double s)
@@ -153,12 +158,10 @@ static void put_tiles(const struct metallm__status *s, struct metallm__buf *out)
     tile_begin(out);
     put_count(out, m->requests);
     tile_end(out, "requests");
-    tile_begin(out);
-    metallm__buf_printf(out, "<span class=\"%s\" style=\"font-size:inherit\">",
+    metallm__buf_printf(out, "<div class=\"tile\"><b class=\"%s\">",
                         m->errors > 0 ? "bad" : "good");
     put_count(out, m->errors);
-    put(out, "</span>");
-    tile_end(out, "answered with an error of ours or an LLM's");
+    tile_end(out, "answered with 5xx");
     tile_begin(out);
     put_usd(out, m->usd);
     tile_end(out, "spent");
@@ -170,7 +173,7 @@ static void put_tiles(const struct metallm__status *s, struct metallm__buf *out)
     tile_end(out, "median latency");
     tile_begin(out);
     put_seconds(out, m->latency_p95_s);
-    tile_end(out, "95 % are faster than this");
+    tile_end(out, "95 % are faster");
     tile_begin(out);
     put_seconds(out, m->first_token_p50_s);
     tile_end(out, "median to the first token");
@@ -188,9 +191,10 @@ static void put_deployments(const struct metallm__status_model *m, struct metall
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct metallm__status_deployment *d = &m->deployments[i];
         const int b = d->breaker >= 0 && d->breaker <= 2 ? d->breaker : 0;
-        metallm__buf_printf(out, "<span class=\"%s\">%s</span><small>", breakers[b].style,
-                            breakers[b].word);
+        put(out, "<small>");
         put_text(out, d->name);
+        metallm__buf_printf(out, " <span class=\"%s\">%s</span>", breakers[b].style,
+                            breakers[b].word);
         if (d->in_flight > 0)
             metallm__buf_printf(out, ", %" PRIu64 " in flight", d->in_flight);
         put(out, "</small>");
@@ -205,43 +209,45 @@ static void put_price(const struct metallm__status_model *m, struct metallm__buf
         metallm__buf_printf(out, "$%.4g / $%.4g", m->input_price, m->output_price);
 }
 
+static void put_model(const struct metallm__status_model *m, uint64_t all, struct metallm__buf *out)
+{
+    put(out, "<tr><th>");
+    put_text(out, m->name);
+    if (m->state != 0)
+        metallm__buf_printf(out, "<small class=\"warn\">%s</small>",
+                            m->state == 1 ? "drained" : "retired");
+    if (m->by_admin)
+        put(out, "<small>added at run time</small>");
+    put_deployments(m, out);
+    put(out, "</th><td>");
+    put_share(out, all > 0 ? (double)m->sums.answered / (double)all : 0);
+    put(out, "<small>");
+    put_count(out, m->sums.answered);
+    put(out, " answers</small>");
+    metallm__buf_printf(out, "</td><td class=\"wide%s\">", m->sums.failed > 0 ? " bad" : "");
+    put_count(out, m->sums.failed);
+    put(out, "</td><td>");
+    put_usd(out, m->sums.usd);
+    put(out, "<small>");
+    put_count(out, m->sums.input_tokens);
+    put(out, " tokens in</small><small>");
+    put_count(out, m->sums.output_tokens);
+    put(out, " out</small></td><td class=\"wide\">");
+    put_price(m, out);
+    put(out, "</td></tr>\n");
+}
+
 static void put_models(const struct metallm__status *s, struct metallm__buf *out)
 {
     uint64_t all = 0;
     for (uint32_t i = 0; i < s->model_count; i++)
         all += s->models[i].sums.answered;
-    put(out,
-        "<h2>Models</h2>\n<div class=\"table\"><table><thead><tr><th>Model</th>"
-        "<th>Share of answers</th><th>Answers</th><th>Failed calls</th><th>Tokens in / out</th>"
-        "<th>Spent</th><th>Price in / out<small>per million tokens</small></th>"
-        "<th>Deployments</th></tr></thead>\n<tbody>\n");
-    for (uint32_t i = 0; i < s->model_count; i++) {
-        const struct metallm__status_model *m = &s->models[i];
-        put(out, "<tr><th>");
-        put_text(out, m->name);
-        if (m->state != 0)
-            metallm__buf_printf(out, "<small class=\"warn\">%s</small>",
-                                m->state == 1 ? "drained" : "retired");
-        if (m->by_admin)
-            put(out, "<small>added at run time</small>");
-        put(out, "</th><td>");
-        put_share(out, all > 0 ? (double)m->sums.answered / (double)all : 0);
-        put(out, "</td><td>");
-        put_count(out, m->sums.answered);
-        metallm__buf_printf(out, "</td><td%s>", m->sums.failed > 0 ? " class=\"bad\"" : "");
-        put_count(out, m->sums.failed);
-        put(out, "</td><td>");
-        put_count(out, m->sums.input_tokens);
-        put(out, " / ");
-        put_count(out, m->sums.output_tokens);
-        put(out, "</td><td>");
-        put_usd(out, m->sums.usd);
-        put(out, "</td><td>");
-        put_price(m, out);
-        put(out, "</td><td>");
-        put_deployments(m, out);
-        put(out, "</td></tr>\n");
-    }
+    put(out, "<h2>Models</h2>\n<div class=\"table\"><table><thead><tr><th>Model</th>"
+             "<th>Share of answers</th><th class=\"wide\">Failed calls</th><th>Spent</th>"
+             "<th class=\"wide\">Price in / out<small>per million tokens</small></th></tr></thead>"
+             "\n<tbody>\n");
+    for (uint32_t i = 0; i < s->model_count; i++)
+        put_model(&s->models[i], all, out);
     put(out, "</tbody></table></div>\n");
 }
 
@@ -307,7 +313,8 @@ static void put_router(const struct metallm__status_router *r, struct metallm__b
         return;
     put(out, "<div class=\"table\"><table><thead><tr><th>Model</th>"
              "<th>Quality believed<small>mean and 95 % interval</small></th>"
-             "<th>Cost of a request</th><th>Scores learned from</th></tr></thead>\n<tbody>\n");
+             "<th>Cost of a request</th><th class=\"wide\">Scores learned "
+             "from</th></tr></thead>\n<tbody>\n");
     for (uint32_t i = 0; i < r->belief_count; i++) {
         const struct metallm__status_belief *b = &r->beliefs[i];
         put(out, "<tr><th>");
@@ -318,7 +325,7 @@ static void put_router(const struct metallm__status_router *r, struct metallm__b
         put_quality(b, out);
         put(out, "</td><td>");
         put_usd(out, b->cost_usd);
-        put(out, "</td><td>");
+        put(out, "</td><td class=\"wide\">");
         put_count(out, b->seen);
         put(out, "</td></tr>\n");
     }
