@@ -428,8 +428,9 @@ const struct metallm__option metallm__router_options[] = {
      .offset = ROUTER(forget),
      .low = 0.9,
      .high = 1,
-     .fallback = "0.997",
-     .help = "weight of the past after each observation; 1: nothing is forgotten"},
+     .fallback = "1",
+     .help = "weight of the past after each observation; 1: nothing but what a change of an LLM "
+             "outdates"},
     {.name = "task",
      .kind = METALLM__OPT_TEXT,
      .offset = ROUTER(task),

@@ -26,7 +26,8 @@ void box_configure(struct brain_box *box, const char *models, const char *router
     const struct metallm__config *c = NULL;
     snprintf(text, sizeof text, "store: %s\nmodels:\n%srouters:\n  - name: auto\n%s", box->url,
              models, router);
-    if (metallm__config_parse(&c, "test.yaml", text, strlen(text), NULL, &err) != METALLM_OK)
+    if (metallm__config_parse(&c, "test.yaml", text, strlen(text), box->changes, &err) !=
+        METALLM_OK)
         fail_msg("%s", err.message);
     metallm__config_drop(box->config);
     box->config = c;

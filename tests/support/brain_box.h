@@ -18,6 +18,7 @@ struct brain_box {
     struct metallm__brain_reader *reader;
     metallm_rng rng;
     struct metallm__journal_options options;
+    const struct metallm__config_changes *changes; /* of the admin API; NULL: none */
 };
 
 /* Two models, big and small, and what `router` says of the router "auto" (YAML, indented by four).
