@@ -9,14 +9,15 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/decisions.h"
 #include "eval/page.h"
 #include "eval/savings.h"
 
 struct report_options {
     struct cli_list dials, targets, policies;
-    const char *models;
+    const char *models, *router;
     double max_cost_usd, clip;
-    const char *page;
+    const char *page, *store;
     bool is_json, is_strict;
 };
 
@@ -55,6 +56,16 @@ static const struct cli_option report_table[] = {
      .low = 1,
      .high = 1e12,
      .help = "cut importance weights at W: less spread, but biased"},
+    {.name = "store",
+     .kind = CLI_STRING,
+     .offset = offsetof(struct report_options, store),
+     .arg = "URL",
+     .help = "read what a gateway recorded in this store, with the last feedback of each decision"},
+    {.name = "router",
+     .kind = CLI_STRING,
+     .offset = offsetof(struct report_options, router),
+     .arg = "NAME",
+     .help = "of the store: this router's decisions alone"},
     {.name = "strict",
      .kind = CLI_FLAG,
      .offset = offsetof(struct report_options, is_strict),
@@ -287,11 +298,17 @@ static int read_logs(const struct cli_io *io, const struct report_options *o,
         if (rc != METALLM_OK)
             return rc;
     }
+    if (o->store != NULL) {
+        int rc = cli_decisions_read(l, o->store, o->router, &opts, &report, err);
+        if (rc != METALLM_OK)
+            return rc;
+    }
     if (report.bad + report.orphans > 0)
         fprintf(io->err, "metallm: %zu of %zu lines skipped, %zu outcomes of unknown decisions\n",
                 report.bad, report.lines, report.orphans);
     if (metallm__decision_log_count(l) == 0)
-        return metallm__error_set(err, METALLM_EFORMAT, "no decision in '%s'", files[0]);
+        return metallm__error_set(err, METALLM_EFORMAT, "no decision in '%s'",
+                                  o->store != NULL ? o->store : files[0]);
     return METALLM_OK;
 }
 
@@ -299,6 +316,8 @@ static int run_report(const struct cli_io *io, const void *options, const char *
                       size_t operand_count, metallm_error *err)
 {
     const struct report_options *o = options;
+    if (operand_count == 0 && o->store == NULL)
+        return metallm__error_set(err, CLI_EUSAGE, "give decision logs or --store");
     struct metallm__decision_log *log = NULL;
     struct metallm__savings savings = {.clip = o->clip};
     uint8_t *allowed = NULL;
@@ -313,7 +332,7 @@ static int run_report(const struct cli_io *io, const void *options, const char *
     if (rc == METALLM_OK)
         rc = metallm__savings_fill(&savings, &io->progress, err);
     if (rc == METALLM_OK)
-        rc = print_report(io, o, &savings, operands[0], err);
+        rc = print_report(io, o, &savings, o->store != NULL ? o->store : operands[0], err);
     metallm__savings_fini(&savings);
     metallm__free(allowed);
     metallm__decision_log_free(log);
@@ -323,10 +342,11 @@ static int run_report(const struct cli_io *io, const void *options, const char *
 const struct cli_verb cli_verb_report = {
     .name = "report",
     .summary = "tells savings and quality so far, and what another policy would have earned",
-    .operands = "LOG...",
+    .operands = "[LOG...]",
     .description =
-        "Reads decision logs (written by 'metallm replay --log', 'metallm route --log' or the "
-        "gateway) and prints what was spent and earned. Then, for each model alone and for other "
+        "Reads decision logs (written by 'metallm replay --log' or 'metallm route --log') or, with "
+        "--store, what a gateway recorded, and prints what was spent and earned. Then, for each "
+        "model alone and for other "
         "dials, targets, policies or sets of models, it estimates what they would have earned and "
         "spent on the same queries, without asking any model again.\n\n"
         "The estimates are inverse propensity scores (IPS), their self-normalised form (SNIPS) and "
@@ -335,10 +355,11 @@ const struct cli_verb cli_verb_report = {
         "cannot be judged from it: a line marked '!' says so.",
     .examples = "  metallm report decisions.jsonl\n"
                 "  metallm report --dial 0.2 --dial 0.5 --models small,big decisions.jsonl\n"
-                "  metallm report --target 0.9 --json decisions.jsonl",
+                "  metallm report --target 0.9 --json decisions.jsonl\n"
+                "  metallm report --store sqlite:metallm.db --router auto",
     .options_size = sizeof(struct report_options),
     .tables = {report_table},
-    .operands_min = 1,
+    .operands_min = 0,
     .operands_max = 4096,
     .run = run_report,
 };

@@ -434,6 +434,18 @@ int metallm__decision_log_read(struct metallm__decision_log *l, const char *path
     return rc;
 }
 
+int metallm__decision_log_text(struct metallm__decision_log *l, const char *what, const char *text,
+                               size_t len, const struct metallm__log_options *opts,
+                               struct metallm__log_report *report, metallm_error *err)
+{
+    const struct metallm__map map = {.bytes = text, .len = len};
+    metallm_error local = {0};
+    int rc = read_lines(l, &map, what, opts, report, &local);
+    if (rc != METALLM_OK && err != NULL)
+        *err = local;
+    return rc;
+}
+
 size_t metallm__decision_log_count(const struct metallm__decision_log *l)
 {
     return l->count;

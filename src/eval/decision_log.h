@@ -73,6 +73,12 @@ METALLM_MUSTCHECK int metallm__decision_log_read(struct metallm__decision_log *l
                                                  const struct metallm__log_options *opts,
                                                  struct metallm__log_report *report,
                                                  metallm_error *err);
+/* The same of lines in memory; what: their name in messages. */
+METALLM_MUSTCHECK int metallm__decision_log_text(struct metallm__decision_log *l, const char *what,
+                                                 const char *text, size_t len,
+                                                 const struct metallm__log_options *opts,
+                                                 struct metallm__log_report *report,
+                                                 metallm_error *err);
 size_t metallm__decision_log_count(const struct metallm__decision_log *l);
 uint32_t metallm__decision_log_models(const struct metallm__decision_log *l);
 const char *metallm__decision_log_model(const struct metallm__decision_log *l, uint32_t model);

@@ -18,6 +18,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cli/decisions.h"
 #include "gateway/grade.h"
 #include "support/brain_box.h"
 #include "support/cmocka_all.h"
@@ -208,6 +209,46 @@ static void a_label_is_held_against_the_answer_that_was_given(void **state)
     expect_text(&box, &id, "\"feedback\":{\"score\":0,");
     const struct metallm__decision_id other = box_decide(&box, NULL);
     assert_int_equal(box_label(&box, &other, "paris"), METALLM_EINVAL);
+    box_close(&box);
+}
+
+static void what_was_recorded_reads_as_a_decision_log(void **state)
+{
+    (void)state;
+    struct brain_box box;
+    struct metallm__decision_log *log = NULL;
+    struct metallm__log_report report = {0};
+    const struct metallm__log_options opts = {.is_strict = 1};
+    metallm_error err = {0};
+    double propensity[60];
+    box_open(&box, online);
+    for (int i = 0; i < 60; i++) {
+        struct metallm__record r;
+        const struct metallm__decision_id id = box_decide(&box, &r);
+        propensity[i] = r.propensity;
+        if (i % 2 == 0) {
+            assert_int_equal(box_feedback(&box, &id, 0.25), METALLM_OK);
+            assert_int_equal(box_feedback(&box, &id, i / 60.0), METALLM_OK);
+        }
+    }
+    box_flush(&box);
+    assert_int_equal(metallm__decision_log_new(&log, NULL), METALLM_OK);
+    assert_int_equal(cli_decisions_read(log, box.url, "other", &opts, &report, &err), METALLM_OK);
+    assert_int_equal(metallm__decision_log_count(log), 0);
+    if (cli_decisions_read(log, box.url, "auto", &opts, &report, &err) != METALLM_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(metallm__decision_log_count(log), 60);
+    assert_int_equal(metallm__decision_log_models(log), 2);
+    for (int i = 0; i < 60; i++) {
+        const struct metallm__log_decision d = metallm__decision_log_get(log, (size_t)i);
+        assert_true(fabs(d.propensity - propensity[i]) < 1e-6 && d.count == 2);
+        assert_true(d.outcome.cost_usd > 0 && d.cost_scale_usd > 0);
+        if (i % 2 == 0)
+            assert_true(fabs((double)d.outcome.score - i / 60.0) < 1e-6);
+        else
+            assert_true(isnan(d.outcome.score));
+    }
+    metallm__decision_log_free(log);
     box_close(&box);
 }
 
@@ -568,6 +609,7 @@ int main(void)
         cmocka_unit_test(the_last_feedback_counts_and_a_repeated_one_changes_nothing),
         cmocka_unit_test(feedback_may_come_before_its_decision),
         cmocka_unit_test(a_label_is_held_against_the_answer_that_was_given),
+        cmocka_unit_test(what_was_recorded_reads_as_a_decision_log),
         cmocka_unit_test(a_replaced_score_leaves_no_trace),
         cmocka_unit_test(a_restart_believes_the_same_to_the_last_bit),
         cmocka_unit_test(a_killed_process_keeps_every_acknowledged_feedback),
