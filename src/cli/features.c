@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * features.c - see inputs.h: the encoder that is meant, and vectors of prompts, each text once. */
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include "base/rng.h"
 #include "cli/inputs.h"
 #include "data/index.h"
+#include "metallm/service.h"
 #include "store/store.h"
 
 #define BATCH_TEXTS 256u
@@ -126,15 +128,67 @@ static int plan_init(struct plan *p, const metallm_outcomes *o, metallm_error *e
     return metallm__error_nomem(err, "a plan of encoding");
 }
 
-/* Where vectors are made: an encoder, and a store of those made before (NULL: none). */
+/* Where vectors are made: an encoder, threads that share its texts among them (NULL: none but
+ * this one), and a store of those made before (NULL: none). */
 struct maker {
     const struct cli_io *io;
     metallm_encoder *encoder;
+    metallm_service *service;
     struct metallm__store *store;
     char kind[METALLM_ENCODER_ID_BYTES + 40]; /* what the store calls such vectors */
     size_t dim;
     float *scratch; /* BATCH_TEXTS x dim */
 };
+
+/* Texts that the service has not answered yet, and the first answer that was an error. */
+struct pending {
+    pthread_mutex_t lock;
+    pthread_cond_t answered;
+    size_t left;
+    int status;
+    metallm_error err;
+};
+
+static void note_answer(void *payload, int status, const metallm_error *err)
+{
+    struct pending *p = payload;
+    pthread_mutex_lock(&p->lock);
+    p->left--;
+    if (status != METALLM_OK && p->status == METALLM_OK) {
+        p->status = status;
+        p->err = *err;
+    }
+    pthread_cond_signal(&p->answered);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static int encode_by_service(struct maker *k, const char *const *texts, const size_t *lens,
+                             size_t count, metallm_error *err)
+{
+    struct pending p = {.lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER};
+    int rc = METALLM_OK;
+    for (size_t i = 0; rc == METALLM_OK && i < count; i++) {
+        bool ready = false; /* there is no cache: it never is */
+        const metallm_service_request r = {.text = texts[i],
+                                           .len = lens[i],
+                                           .out = k->scratch + i * k->dim,
+                                           .done = note_answer,
+                                           .payload = &p};
+        pthread_mutex_lock(&p.lock);
+        p.left++;
+        pthread_mutex_unlock(&p.lock);
+        rc = metallm_service_submit(k->service, &r, &ready, NULL, err);
+        if (rc != METALLM_OK || ready)
+            note_answer(&p, METALLM_OK, NULL); /* this one does not come */
+    }
+    pthread_mutex_lock(&p.lock);
+    while (p.left > 0) /* also after an error: rows are written until then */
+        pthread_cond_wait(&p.answered, &p.lock);
+    pthread_mutex_unlock(&p.lock);
+    if (rc == METALLM_OK && p.status != METALLM_OK)
+        rc = metallm__error_set(err, p.status, "%s", p.err.message);
+    return rc;
+}
 
 /* Encodes those texts of the batch that are not found; rows move within the batch. */
 static int encode_missing(struct maker *k, const struct metallm__store_vectors *batch,
@@ -149,7 +203,9 @@ static int encode_missing(struct maker *k, const struct metallm__store_vectors *
         }
     if (missing == 0)
         return METALLM_OK;
-    int rc = metallm_encoder_features(k->encoder, texts, lens, missing, k->scratch, NULL, err);
+    int rc = k->service != NULL ? encode_by_service(k, texts, lens, missing, err)
+                                : metallm_encoder_features(k->encoder, texts, lens, missing,
+                                                           k->scratch, NULL, err);
     for (size_t i = 0, from = 0; rc == METALLM_OK && i < batch->count; i++)
         if (!batch->found[i])
             memcpy(batch->rows + i * k->dim, k->scratch + from++ * k->dim, k->dim * sizeof(float));
@@ -237,18 +293,33 @@ int cli_inputs_features(const struct cli_io *io, const struct cli_inputs_options
                         metallm_error *err)
 {
     struct maker k = {.io = io};
-    int rc = cli_inputs_encoder(opts, wanted, &k.encoder, err);
+    struct cli_inputs_options inputs = *opts;
+    const uint32_t threads = thread_count(opts->threads);
+    inputs.threads = 1; /* of one batch: there are batches enough for all */
+    int rc = cli_inputs_encoder(&inputs, wanted, &k.encoder, err);
     if (rc != METALLM_OK)
         return rc;
+    if (threads > 1)
+        rc = metallm_service_new(
+            &k.service,
+            &(metallm_service_options){
+                .encoder = k.encoder,
+                .features = true,
+                .threads =
+                    threads < METALLM_SERVICE_THREADS_MAX ? threads : METALLM_SERVICE_THREADS_MAX,
+                .queue = 2 * BATCH_TEXTS, /* the last batch's places may not be free yet */
+                .queue_bytes = (size_t)BATCH_TEXTS * METALLM_PROMPT_BYTES_MAX},
+            err);
     const metallm_layout layout = metallm_encoder_layout(k.encoder);
     k.dim = metallm_layout_dim(&layout);
     snprintf(k.kind, sizeof k.kind, "%s %u+%u+%u", metallm_encoder_id(k.encoder), layout.head,
              layout.tail, layout.text);
-    if (opts->store != NULL)
+    if (rc == METALLM_OK && opts->store != NULL)
         rc = metallm__store_open(&k.store, opts->store, METALLM__STORE_FILL, err);
     if (rc == METALLM_OK)
         rc = make_features(&k, o, &layout, out, err);
     metallm__store_close(k.store);
+    metallm_service_free(k.service);
     metallm_encoder_free(k.encoder);
     return rc;
 }

@@ -24,9 +24,13 @@ struct encoder {
     uint64_t now_ns;
 };
 
-static void encoder_init(struct encoder *e)
+/* Each test has a fresh one as its state. */
+static int make_encoder(void **state)
 {
-    *e = (struct encoder){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    static struct encoder e;
+    e = (struct encoder){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    *state = &e;
+    return 0;
 }
 
 static int compute(void *payload, const char *const *texts, const size_t *lens, size_t count,
@@ -138,29 +142,27 @@ static void assert_answered(const struct answer *a, int status, const char *text
 
 static void a_lone_request_starts_at_once_and_what_waits_becomes_a_batch(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    hold(&e, true);
-    metallm_service *s = make(&e, (metallm_service_options){.batch = 4});
+    struct encoder *e = *state;
+    hold(e, true);
+    metallm_service *s = make(e, (metallm_service_options){.batch = 4});
     static const char *const texts[] = {"a", "bb", "ccc", "dddd", "e", "ff"};
     struct answer a[6];
     assert_int_equal(submit(s, texts[0], 0, &a[0]), METALLM_OK);
-    wait_entered(&e, 1); /* alone, although nothing else came */
+    wait_entered(e, 1); /* alone, although nothing else came */
     for (int i = 1; i < 6; i++)
         assert_int_equal(submit(s, texts[i], 0, &a[i]), METALLM_OK);
     metallm_service_counts n = metallm_service_read(s);
     assert_int_equal(n.waiting, 5);
     assert_int_equal(n.running, 1);
     assert_int_equal(n.unanswered, 6);
-    hold(&e, false);
+    hold(e, false);
     metallm_service_stop(s, true);
     for (int i = 0; i < 6; i++)
         assert_answered(&a[i], METALLM_OK, texts[i]);
-    assert_int_equal(e.batch_count, 3);
-    assert_int_equal(e.batches[0], 1);
-    assert_int_equal(e.batches[1], 4);
-    assert_int_equal(e.batches[2], 1);
+    assert_int_equal(e->batch_count, 3);
+    assert_int_equal(e->batches[0], 1);
+    assert_int_equal(e->batches[1], 4);
+    assert_int_equal(e->batches[2], 1);
     n = metallm_service_read(s);
     assert_int_equal(n.texts, 6);
     assert_int_equal(n.batches, 3);
@@ -170,37 +172,33 @@ static void a_lone_request_starts_at_once_and_what_waits_becomes_a_batch(void **
 
 static void equal_texts_in_flight_are_computed_once(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    hold(&e, true);
-    metallm_service *s = make(&e, (metallm_service_options){0});
+    struct encoder *e = *state;
+    hold(e, true);
+    metallm_service *s = make(e, (metallm_service_options){0});
     struct answer a[5];
     assert_int_equal(submit(s, "running", 0, &a[0]), METALLM_OK);
-    wait_entered(&e, 1);
+    wait_entered(e, 1);
     assert_int_equal(submit(s, "running", 0, &a[1]), METALLM_OK);
     assert_int_equal(submit(s, "waiting", 0, &a[2]), METALLM_OK);
     assert_int_equal(submit(s, "waiting", 0, &a[3]), METALLM_OK);
     assert_int_equal(submit(s, "", 0, &a[4]), METALLM_OK);
-    hold(&e, false);
+    hold(e, false);
     metallm_service_stop(s, true);
     assert_answered(&a[0], METALLM_OK, "running");
     assert_answered(&a[1], METALLM_OK, "running");
     assert_answered(&a[2], METALLM_OK, "waiting");
     assert_answered(&a[3], METALLM_OK, "waiting");
     assert_answered(&a[4], METALLM_OK, "");
-    assert_int_equal(e.texts, 3);
+    assert_int_equal(e->texts, 3);
     assert_int_equal(metallm_service_read(s).joined, 2);
     metallm_service_free(s);
 }
 
 static void a_full_queue_says_so_and_takes_requests_again_later(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    hold(&e, true);
-    metallm_service *s = make(&e, (metallm_service_options){.queue = 2, .queue_bytes = 6});
+    struct encoder *e = *state;
+    hold(e, true);
+    metallm_service *s = make(e, (metallm_service_options){.queue = 2, .queue_bytes = 6});
     struct answer a[4];
     metallm_error err = {0};
     bool ready = false;
@@ -212,7 +210,7 @@ static void a_full_queue_says_so_and_takes_requests_again_later(void **state)
     assert_non_null(strstr(err.message, "queue is full (2 requests"));
     assert_int_equal(submit(s, "longer than all", 0, &a[2]), METALLM_ELIMIT);
     assert_int_equal(metallm_service_read(s).busy, 2);
-    hold(&e, false);
+    hold(e, false);
     while (metallm_service_read(s).unanswered > 0)
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     assert_int_equal(submit(s, "abc", 0, &a[3]), METALLM_OK);
@@ -226,22 +224,20 @@ static void a_full_queue_says_so_and_takes_requests_again_later(void **state)
 
 static void a_passed_deadline_is_a_timeout_and_costs_no_work(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    hold(&e, true);
-    set_clock(&e, 100);
-    metallm_service *s = make(&e, (metallm_service_options){.batch = 1});
+    struct encoder *e = *state;
+    hold(e, true);
+    set_clock(e, 100);
+    metallm_service *s = make(e, (metallm_service_options){.batch = 1});
     struct answer a[5];
     assert_int_equal(submit(s, "late already", 100, &a[0]), METALLM_ETIMEOUT);
     assert_int_equal(submit(s, "late result", 150, &a[0]), METALLM_OK);
-    wait_entered(&e, 1);
+    wait_entered(e, 1);
     assert_int_equal(submit(s, "never starts", 150, &a[1]), METALLM_OK);
     assert_int_equal(submit(s, "one of two", 150, &a[2]), METALLM_OK);
     assert_int_equal(submit(s, "one of two", 0, &a[3]), METALLM_OK);
     assert_int_equal(submit(s, "in time", 300, &a[4]), METALLM_OK);
-    set_clock(&e, 200);
-    hold(&e, false);
+    set_clock(e, 200);
+    hold(e, false);
     metallm_service_stop(s, true);
     assert_answered(&a[0], METALLM_ETIMEOUT, "");
     assert_answered(&a[1], METALLM_ETIMEOUT, "");
@@ -249,21 +245,19 @@ static void a_passed_deadline_is_a_timeout_and_costs_no_work(void **state)
     assert_answered(&a[3], METALLM_OK, "one of two");
     assert_answered(&a[4], METALLM_OK, "in time");
     assert_non_null(strstr(a[1].message, "deadline"));
-    assert_int_equal(e.texts, 3);
+    assert_int_equal(e->texts, 3);
     assert_int_equal(metallm_service_read(s).timeouts, 3);
     metallm_service_free(s);
 }
 
 static void a_cancelled_request_is_forgotten(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    hold(&e, true);
-    metallm_service *s = make(&e, (metallm_service_options){0});
+    struct encoder *e = *state;
+    hold(e, true);
+    metallm_service *s = make(e, (metallm_service_options){0});
     struct answer a[4];
     assert_int_equal(submit(s, "running", 0, &a[0]), METALLM_OK);
-    wait_entered(&e, 1);
+    wait_entered(e, 1);
     assert_int_equal(submit(s, "waiting", 0, &a[1]), METALLM_OK);
     assert_int_equal(submit(s, "shared", 0, &a[2]), METALLM_OK);
     assert_int_equal(submit(s, "shared", 0, &a[3]), METALLM_OK);
@@ -272,7 +266,7 @@ static void a_cancelled_request_is_forgotten(void **state)
     assert_true(metallm_service_cancel(s, a[2].ticket));
     assert_false(metallm_service_cancel(s, a[2].ticket));
     assert_false(metallm_service_cancel(s, 0));
-    hold(&e, false);
+    hold(e, false);
     metallm_service_stop(s, true);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(atomic_load(&a[i].calls), 0);
@@ -280,25 +274,23 @@ static void a_cancelled_request_is_forgotten(void **state)
     }
     assert_answered(&a[3], METALLM_OK, "shared");
     assert_false(metallm_service_cancel(s, a[3].ticket));
-    assert_int_equal(e.texts, 2); /* "waiting" was never computed */
+    assert_int_equal(e->texts, 2); /* "waiting" was never computed */
     assert_int_equal(metallm_service_read(s).cancelled, 3);
     metallm_service_free(s);
 }
 
 static void one_refused_text_does_not_fail_its_batch(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    hold(&e, true);
-    metallm_service *s = make(&e, (metallm_service_options){0});
+    struct encoder *e = *state;
+    hold(e, true);
+    metallm_service *s = make(e, (metallm_service_options){0});
     struct answer a[4];
     assert_int_equal(submit(s, "first", 0, &a[0]), METALLM_OK);
-    wait_entered(&e, 1);
+    wait_entered(e, 1);
     assert_int_equal(submit(s, "good", 0, &a[1]), METALLM_OK);
     assert_int_equal(submit(s, "!bad", 0, &a[2]), METALLM_OK);
     assert_int_equal(submit(s, "fine", 0, &a[3]), METALLM_OK);
-    hold(&e, false);
+    hold(e, false);
     metallm_service_stop(s, true);
     assert_answered(&a[1], METALLM_OK, "good");
     assert_answered(&a[2], METALLM_EINVAL, "");
@@ -309,16 +301,14 @@ static void one_refused_text_does_not_fail_its_batch(void **state)
 
 static void a_failing_encoder_is_every_requests_answer_and_is_not_kept(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    e.status = METALLM_EIO;
-    metallm_service *s = make(&e, (metallm_service_options){.cache = 10});
+    struct encoder *e = *state;
+    e->status = METALLM_EIO;
+    metallm_service *s = make(e, (metallm_service_options){.cache = 10});
     float out[DIM];
     metallm_error err = {0};
     assert_int_equal(metallm_service_encode(s, "ab", 2, 0, out, &err), METALLM_EIO);
     assert_string_equal(err.message, "scripted");
-    e.status = METALLM_OK;
+    e->status = METALLM_OK;
     assert_int_equal(metallm_service_encode(s, "ab", 2, 0, out, &err), METALLM_OK);
     assert_true(out[0] == 2 && out[1] == 'a');
     metallm_service_free(s);
@@ -326,17 +316,15 @@ static void a_failing_encoder_is_every_requests_answer_and_is_not_kept(void **st
 
 static void the_cache_answers_without_the_encoder(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    metallm_service *s = make(&e, (metallm_service_options){.cache = 100});
+    struct encoder *e = *state;
+    metallm_service *s = make(e, (metallm_service_options){.cache = 100});
     float out[DIM] = {0};
     for (int i = 0; i < 5; i++) {
         out[0] = 0;
         assert_int_equal(metallm_service_encode(s, "again", 5, 0, out, NULL), METALLM_OK);
         assert_true(out[0] == 5 && out[1] == 'a');
     }
-    assert_int_equal(e.texts, 1);
+    assert_int_equal(e->texts, 1);
     metallm_service_counts n = metallm_service_read(s);
     assert_int_equal(n.requests, 5);
     assert_int_equal(n.cache_hits, 4);
@@ -347,11 +335,9 @@ static void the_cache_answers_without_the_encoder(void **state)
 
 static void waiting_ends_with_the_deadline(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    hold(&e, true);
-    struct metallm__service_work work = {compute, &e, DIM, "scripted"};
+    struct encoder *e = *state;
+    hold(e, true);
+    struct metallm__service_work work = {compute, e, DIM, "scripted"};
     metallm_service *s = NULL; /* on the system's clock */
     assert_int_equal(metallm__service_new(&s, &work, &(metallm_service_options){0}, NULL),
                      METALLM_OK);
@@ -359,7 +345,7 @@ static void waiting_ends_with_the_deadline(void **state)
     metallm_error err = {0};
     assert_int_equal(metallm_service_encode(s, "slow", 4, 20, out, &err), METALLM_ETIMEOUT);
     assert_non_null(strstr(err.message, "deadline"));
-    hold(&e, false);
+    hold(e, false);
     metallm_service_stop(s, true);
     assert_true(out[0] == 0);
     metallm_service_free(s);
@@ -367,10 +353,8 @@ static void waiting_ends_with_the_deadline(void **state)
 
 static void stopping_without_draining_cancels_what_waits(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    metallm_service *s = make(&e, (metallm_service_options){.threads = 2});
+    struct encoder *e = *state;
+    metallm_service *s = make(e, (metallm_service_options){.threads = 2});
     metallm_service_stop(s, true);
     metallm_service_stop(s, false);
     struct answer a;
@@ -394,21 +378,19 @@ static void *stop_now(void *payload)
 
 static void stopping_finishes_the_batch_that_runs(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    hold(&e, true);
-    struct stopper st = {.s = make(&e, (metallm_service_options){0})};
+    struct encoder *e = *state;
+    hold(e, true);
+    struct stopper st = {.s = make(e, (metallm_service_options){0})};
     struct answer a[2];
     assert_int_equal(submit(st.s, "running", 0, &a[0]), METALLM_OK);
-    wait_entered(&e, 1);
+    wait_entered(e, 1);
     assert_int_equal(submit(st.s, "waiting", 0, &a[1]), METALLM_OK);
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, stop_now, &st), 0);
     while (atomic_load(&a[1].calls) == 0)
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     assert_false(atomic_load(&st.is_done));
-    hold(&e, false);
+    hold(e, false);
     pthread_join(thread, NULL);
     assert_answered(&a[0], METALLM_OK, "running");
     assert_answered(&a[1], METALLM_ECANCELED, "");
@@ -449,11 +431,9 @@ static void *ask(void *payload)
 
 static void many_threads_get_each_their_own_answer(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
+    struct encoder *e = *state;
     metallm_service *s =
-        make(&e, (metallm_service_options){.threads = 3, .queue = 4, .batch = 2, .cache = 16});
+        make(e, (metallm_service_options){.threads = 3, .queue = 4, .batch = 2, .cache = 16});
     pthread_t threads[CLIENTS];
     struct client clients[CLIENTS];
     for (int i = 0; i < CLIENTS; i++) {
@@ -473,7 +453,7 @@ static void many_threads_get_each_their_own_answer(void **state)
     assert_int_equal(n.busy, busy);
     assert_int_equal(n.cancelled, cancelled);
     assert_int_equal(n.unanswered + n.waiting + n.running, 0);
-    assert_int_equal(n.texts, e.texts);
+    assert_int_equal(n.texts, e->texts);
     metallm_service_free(s);
 }
 
@@ -520,11 +500,9 @@ static int open_and_free(void *payload)
 
 static void every_failing_allocation_is_reported(void **state)
 {
-    (void)state;
-    struct encoder e;
-    encoder_init(&e);
-    assert_true(fail_alloc_sweep(open_and_free, &e) > 10);
-    metallm_service *s = make(&e, (metallm_service_options){0});
+    struct encoder *e = *state;
+    assert_true(fail_alloc_sweep(open_and_free, e) > 10);
+    metallm_service *s = make(e, (metallm_service_options){0});
     struct answer a;
     fail_alloc_at(0);
     assert_int_equal(submit(s, "x", 0, &a), METALLM_ENOMEM);
@@ -548,20 +526,22 @@ static void options_out_of_range_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_lone_request_starts_at_once_and_what_waits_becomes_a_batch),
-        cmocka_unit_test(equal_texts_in_flight_are_computed_once),
-        cmocka_unit_test(a_full_queue_says_so_and_takes_requests_again_later),
-        cmocka_unit_test(a_passed_deadline_is_a_timeout_and_costs_no_work),
-        cmocka_unit_test(a_cancelled_request_is_forgotten),
-        cmocka_unit_test(one_refused_text_does_not_fail_its_batch),
-        cmocka_unit_test(a_failing_encoder_is_every_requests_answer_and_is_not_kept),
-        cmocka_unit_test(the_cache_answers_without_the_encoder),
-        cmocka_unit_test(waiting_ends_with_the_deadline),
-        cmocka_unit_test(stopping_without_draining_cancels_what_waits),
-        cmocka_unit_test(stopping_finishes_the_batch_that_runs),
-        cmocka_unit_test(many_threads_get_each_their_own_answer),
+        cmocka_unit_test_setup(a_lone_request_starts_at_once_and_what_waits_becomes_a_batch,
+                               make_encoder),
+        cmocka_unit_test_setup(equal_texts_in_flight_are_computed_once, make_encoder),
+        cmocka_unit_test_setup(a_full_queue_says_so_and_takes_requests_again_later, make_encoder),
+        cmocka_unit_test_setup(a_passed_deadline_is_a_timeout_and_costs_no_work, make_encoder),
+        cmocka_unit_test_setup(a_cancelled_request_is_forgotten, make_encoder),
+        cmocka_unit_test_setup(one_refused_text_does_not_fail_its_batch, make_encoder),
+        cmocka_unit_test_setup(a_failing_encoder_is_every_requests_answer_and_is_not_kept,
+                               make_encoder),
+        cmocka_unit_test_setup(the_cache_answers_without_the_encoder, make_encoder),
+        cmocka_unit_test_setup(waiting_ends_with_the_deadline, make_encoder),
+        cmocka_unit_test_setup(stopping_without_draining_cancels_what_waits, make_encoder),
+        cmocka_unit_test_setup(stopping_finishes_the_batch_that_runs, make_encoder),
+        cmocka_unit_test_setup(many_threads_get_each_their_own_answer, make_encoder),
         cmocka_unit_test(an_encoder_behind_it_gives_what_it_gives_alone),
-        cmocka_unit_test(every_failing_allocation_is_reported),
+        cmocka_unit_test_setup(every_failing_allocation_is_reported, make_encoder),
         cmocka_unit_test(options_out_of_range_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
