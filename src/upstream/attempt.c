@@ -171,10 +171,11 @@ static enum metallm__fault fault_of_code(int rc)
 /* true: the client has hung up from within a callback, and the call is gone. */
 static bool leave_event(struct metallm__ask *ask)
 {
+    bool is_gone = ask->is_cancelled;
     ask->is_in_event = false;
-    if (ask->is_cancelled)
+    if (is_gone)
         metallm__ask_free(ask);
-    return ask->is_cancelled;
+    return is_gone;
 }
 
 static void on_stream_body(struct metallm__ask *ask, struct metallm__span piece)
@@ -182,9 +183,7 @@ static void on_stream_body(struct metallm__ask *ask, struct metallm__span piece)
     metallm_error err;
     ask->is_in_event = true;
     int rc = metallm__wire_stream_feed(&ask->stream, piece, hand_on, ask, &err);
-    bool is_gone = ask->is_cancelled;
-    (void)leave_event(ask);
-    if (!is_gone && rc != METALLM_OK)
+    if (!leave_event(ask) && rc != METALLM_OK)
         break_stream(ask, fault_of_code(rc), false);
 }
 
@@ -218,9 +217,7 @@ static void end_stream(struct metallm__ask *ask)
     metallm_error err;
     ask->is_in_event = true;
     int rc = metallm__wire_stream_end(&ask->stream, hand_on, ask, &err);
-    bool is_gone = ask->is_cancelled;
-    (void)leave_event(ask);
-    if (is_gone)
+    if (leave_event(ask))
         return;
     if (rc != METALLM_OK || !ask->is_streaming)
         break_stream(ask, fault_of_code(rc), false);
