@@ -127,6 +127,19 @@ bool metallm__config_url(char *url, char *why, size_t size)
     return true;
 }
 
+bool metallm__config_url_split(const char *url, struct metallm__config_url_parts *out)
+{
+    struct parts p;
+    if (!split(url, &p) || p.host_len >= sizeof out->host)
+        return false;
+    *out = (struct metallm__config_url_parts){.port = p.is_tls ? 443 : 80, .is_tls = p.is_tls};
+    memcpy(out->host, p.host, p.host_len);
+    if (p.port != NULL && !read_port(p.port, p.port_len, &out->port))
+        return false;
+    out->path = p.host + strcspn(p.host, "/");
+    return true;
+}
+
 const char *metallm__config_host(struct metallm__config_inner *in, const char *url)
 {
     struct parts p;

@@ -2,7 +2,6 @@
  * config_address.h - addresses to listen on, and the URLs of LLMs. */
 #ifndef GATEWAY_CONFIG_ADDRESS_H
 #define GATEWAY_CONFIG_ADDRESS_H
-#include "data/text.h"
 #include "gateway/config_table.h"
 
 struct metallm__config_address {
@@ -16,6 +15,14 @@ bool metallm__config_address_parse(struct metallm__config_address *out, const ch
                                    size_t size);
 /* http(s)://host[:port][/path] without user, query or fragment; slashes at its end are cut off. */
 bool metallm__config_url(char *url, char *why, size_t size);
+/* The parts of a good URL; path: without a slash at its end, may be "". */
+struct metallm__config_url_parts {
+    char host[256]; /* without brackets */
+    uint16_t port;
+    bool is_tls;
+    const char *path; /* within the URL */
+};
+bool metallm__config_url_split(const char *url, struct metallm__config_url_parts *out);
 /* "host:port" of a good URL, as the config's; NULL: no memory. */
 const char *metallm__config_host(struct metallm__config_inner *in, const char *url);
 /* 127.0.0.0/8, ::1, localhost. */

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/near.h"
+#include "data/text.h"
 #include "gateway/config_address.h"
 #include "gateway/pattern.h"
 #include "router/policy.h"
