@@ -578,6 +578,7 @@ int metallm__journal_feedback(struct metallm__journal *j, const struct metallm__
     w->kind = METALLM__WAIT_FEEDBACK;
     w->id = *id;
     w->score = f->score;
+    w->is_graded = f->is_graded;
     w->done = done;
     w->payload = payload;
     if ((f->label != NULL && (w->label = metallm__strndup(f->label, f->label_bytes)) == NULL) ||

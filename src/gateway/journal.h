@@ -72,6 +72,7 @@ struct metallm__feedback {
                           normalised (grade.h), else 0; NULL: none */
     const char *comment;
     size_t label_bytes, comment_bytes;
+    bool is_graded; /* by a grader of ours: counts only where nobody gave a score yet */
 };
 #define METALLM__FEEDBACK_LABEL_MAX   4096u
 #define METALLM__FEEDBACK_COMMENT_MAX 65536u

@@ -32,6 +32,7 @@ struct metallm__journal_waiter {
     enum { METALLM__WAIT_FEEDBACK, METALLM__WAIT_SHOW, METALLM__WAIT_CALL } kind;
     struct metallm__decision_id id;
     double score;
+    bool is_graded;
     char *label, *comment; /* owned; NULL: none */
     char name[METALLM__DECISION_ID_LEN + 1];
     int (*work)(void *payload, struct metallm__store *s, metallm_error *err);

@@ -129,7 +129,7 @@ static int merge_feedback(struct writing *w, const struct metallm__journal_waite
         if (rc == METALLM_OK)
             rc = score_of(f, &r, &score, err);
     }
-    if (rc != METALLM_OK)
+    if (rc != METALLM_OK || (f->is_graded && !isnan(before->score)))
         return rc;
     struct metallm__ledger_feedback now = *before;
     now.row = f->id.row;
