@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "base/rng.h"
 #include "encoder/backend.h"
 #include "encoder/unicode.h"
 
@@ -21,32 +20,57 @@
 
 enum { SEED_WORD = 1, SEED_PAIR = 2, SEED_GRAM = 3 };
 
+/* Odd constants: the golden ratio's and one of its like (Steele and Vigna, 2021). */
+#define MULTIPLIER UINT64_C(0x9e3779b97f4a7c15)
+#define FINISHER   UINT64_C(0xd1342543de82ef95)
+
 /* The hashes of single words weigh more than what they are made of. */
 static const float weight_word = 1.0f, weight_pair = 0.5f, weight_gram = 0.25f;
 
 struct word {
-    char bytes[WORD_BYTES + 2]; /* lower case, between two blanks */
+    char bytes[WORD_BYTES + 2 + 8]; /* lower case, between two blanks; the rest may be anything */
     uint32_t len;
+    uint64_t hash;
 };
 
-static void add(float *v, const void *bytes, size_t len, uint64_t seed, float weight)
+static uint64_t mix(uint64_t h)
 {
-    uint64_t h = metallm__hash_bytes(bytes, len, seed);
+    h = (h ^ (h >> 32)) * FINISHER;
+    return h ^ (h >> 29);
+}
+
+/* The next n <= 8 bytes as a number, the same on every machine; reads 8. */
+static uint64_t load(const char *bytes, uint32_t n)
+{
+    uint64_t v;
+    memcpy(&v, bytes, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return n >= 8 ? v : v & ((UINT64_C(1) << (8 * n)) - 1);
+}
+
+static uint64_t hash_word(const struct word *w)
+{
+    uint64_t h = SEED_WORD + w->len;
+    for (uint32_t i = 0; i < w->len; i += 8)
+        h = mix((h ^ load(w->bytes + i, w->len - i)) * MULTIPLIER);
+    return h;
+}
+
+static void add(float *v, uint64_t h, float weight)
+{
     v[h % DIM] += (h >> 63) != 0 ? -weight : weight;
 }
 
 static void add_word(float *v, const struct word *w, const struct word *before)
 {
-    add(v, w->bytes, w->len, SEED_WORD, weight_word);
-    if (before != NULL) {
-        char pair[2 * sizeof w->bytes];
-        memcpy(pair, before->bytes, before->len);
-        memcpy(pair + before->len, w->bytes, w->len);
-        add(v, pair, before->len + w->len, SEED_PAIR, weight_pair);
-    }
+    add(v, w->hash, weight_word);
+    if (before != NULL)
+        add(v, mix((before->hash + SEED_PAIR) * MULTIPLIER ^ w->hash), weight_pair);
     for (uint32_t n = GRAM_MIN; n <= GRAM_MAX; n++)
         for (uint32_t i = 0; i + n <= w->len; i++)
-            add(v, w->bytes + i, n, SEED_GRAM, weight_gram);
+            add(v, mix((load(w->bytes + i, n) + SEED_GRAM + n) * MULTIPLIER), weight_gram);
 }
 
 /* Damps repetition (square root), then unit length; no words at all give the first unit vector. */
@@ -72,6 +96,21 @@ static void put(struct word *w, const char *bytes, size_t len)
     }
 }
 
+enum kind { LETTER, SPACE, SINGLE };
+
+static enum kind kind_of(int32_t c)
+{
+    if (metallm__char_is_space(c) || c < 0x20 || c == 0x7f)
+        return SPACE;
+    return metallm__char_is_cjk(c) || metallm__char_is_punct(c) ? SINGLE : LETTER;
+}
+
+/* An ASCII letter or digit: most of most texts. */
+static bool is_plain(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
 /* Reads the next word at *p: a run of letters and digits, or a single other mark. False: none. */
 static bool next_word(const char **p, const char *end, struct word *w)
 {
@@ -80,19 +119,19 @@ static bool next_word(const char **p, const char *end, struct word *w)
     while (*p < end) {
         int32_t c = (unsigned char)**p;
         size_t n = c < 0x80 ? 1 : metallm__utf8_decode(*p, (size_t)(end - *p), &c);
-        bool is_space = metallm__char_is_space(c) || c < 0x20 || c == 0x7f;
-        bool is_single = metallm__char_is_cjk(c) || metallm__char_is_punct(c);
-        if ((is_space || is_single) && w->len > 1)
+        enum kind kind = is_plain((unsigned char)**p) ? LETTER : kind_of(c);
+        if (kind != LETTER && w->len > 1)
             break;
-        if (!is_space)
+        if (kind != SPACE)
             put(w, *p, n);
         *p += n;
-        if (is_single)
+        if (kind == SINGLE)
             break;
     }
     if (w->len == 1)
         return false;
     w->bytes[w->len++] = ' ';
+    w->hash = hash_word(w);
     return true;
 }
 
@@ -132,7 +171,7 @@ static int open_hash(void **state, const metallm_encoder_options *opts,
         strcmp(opts->precision, "fp32") != 0)
         return metallm__error_set(err, METALLM_EINVAL, "the hash encoder has no precision '%s'",
                                   opts->precision);
-    *facts = (struct metallm__backend_facts){.id = "hash-256/1", .dim = DIM, .has_tail = true};
+    *facts = (struct metallm__backend_facts){.id = "hash-256/2", .dim = DIM, .has_tail = true};
     *state = NULL;
     return METALLM_OK;
 }

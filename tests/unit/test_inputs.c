@@ -65,7 +65,7 @@ static void equal_prompts_have_equal_vectors(void **state)
     struct cli_features f = features(&opts, o, NULL);
     size_t dim = metallm_layout_dim(&f.vectors.layout);
     assert_int_equal(f.vectors.rows, 3);
-    assert_string_equal(f.vectors.encoder, "hash-256/1");
+    assert_string_equal(f.vectors.encoder, "hash-256/2");
     assert_memory_equal(f.values, f.values + 2 * dim, dim * sizeof(float));
     assert_memory_not_equal(f.values, f.values + dim, dim * sizeof(float));
     cli_features_fini(&f);
@@ -85,7 +85,7 @@ static void a_store_gives_the_vectors_that_were_made_before(void **state)
     /* What is in the store is taken, whatever the encoder would say: one row is changed there. */
     const metallm_layout layout = made.vectors.layout;
     char kind[METALLM_ENCODER_ID_BYTES];
-    snprintf(kind, sizeof kind, "hash-256/1 %u+%u+%u", layout.head, layout.tail, layout.text);
+    snprintf(kind, sizeof kind, "hash-256/2 %u+%u+%u", layout.head, layout.tail, layout.text);
     const char *text = metallm_outcomes_query(o, 0).prompt;
     const size_t len = strlen(text);
     uint8_t found = 0;
@@ -116,12 +116,12 @@ static void the_routers_encoder_is_opened_and_another_is_refused(void **state)
     static const struct {
         const char *encoder, *precision, *wanted, *says; /* says NULL: it opens */
     } cases[] = {
-        {NULL, NULL, "hash-256/1", NULL},
-        {"auto", "auto", "hash-256/1", NULL},
-        {"hash", NULL, "hash-256/1", NULL},
+        {NULL, NULL, "hash-256/2", NULL},
+        {"auto", "auto", "hash-256/2", NULL},
+        {"hash", NULL, "hash-256/2", NULL},
         {"hash", NULL, NULL, NULL},
         {"hash", NULL, "minilm-l6-v2/fp32", "needs vectors of 'minilm-l6-v2/fp32', the options"},
-        {NULL, NULL, "hash-512/9", "needs vectors of 'hash-512/9', the options give 'hash-256/1'"},
+        {NULL, NULL, "hash-512/9", "needs vectors of 'hash-512/9', the options give 'hash-256/2'"},
         {NULL, NULL, "custom", "its maker's own"},
         {NULL, NULL, "nothing-known/fp32", "no encoder 'nothing'"},
     };
