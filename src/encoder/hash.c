@@ -144,6 +144,25 @@ static uint32_t embed_words(const struct word *ring, size_t count, size_t from, 
     return (uint32_t)(count - from);
 }
 
+/* A place between words, not before p, behind which there are more than WORDS_MAX words or all that
+ * is left: what stands before it cannot be among the last ones. */
+static const char *near_end(const char *p, const char *end)
+{
+    for (size_t bytes = 8 * (size_t)WORDS_MAX; bytes < (size_t)(end - p); bytes *= 2) {
+        const char *at = end - bytes;
+        while (at < end && *at != ' ' && *at != '\n')
+            at++;
+        const char *from = at, *q = at;
+        struct word w;
+        size_t count = 0;
+        while (count <= WORDS_MAX && next_word(&q, end, &w))
+            count++;
+        if (count > WORDS_MAX)
+            return from;
+    }
+    return p;
+}
+
 /* One text. Returns how many words the head is made of. */
 static uint32_t embed_text(struct word *ring, const char *text, size_t len, float *head,
                            float *tail)
@@ -156,8 +175,11 @@ static uint32_t embed_text(struct word *ring, const char *text, size_t len, floa
     if (tail == NULL)
         return used;
     memcpy(tail, head, DIM * sizeof *tail);
+    if (count < WORDS_MAX)
+        return used;
     size_t first = count;
-    while (count >= WORDS_MAX && next_word(&p, end, &ring[count % RING]))
+    p = near_end(p, end);
+    while (next_word(&p, end, &ring[count % RING]))
         count++;
     if (count > first)
         embed_words(ring, count, count - WORDS_MAX, tail);
