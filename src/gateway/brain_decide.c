@@ -29,14 +29,14 @@ static bool is_usable(const float *z, uint32_t dim)
 static void plain_vector(const struct metallm__generation *g, const float *x, float *z)
 {
     const float *text = x + g->layout.head + g->layout.tail;
-    z[0] = 1;
-    for (uint32_t a = 0; a < g->axes; a++) {
-        const float *signs = g->signs + (size_t)a * g->layout.head;
-        float sum = 0;
-        for (uint32_t i = 0; i < g->layout.head; i++)
-            sum += signs[i] * x[i];
-        z[1 + a] = sum;
+    memset(z, 0, g->dim * sizeof *z);
+    for (uint32_t i = 0; i < g->layout.head; i++) { /* rows of signs, so that sums are vectors */
+        const float *signs = g->signs + (size_t)i * g->axes;
+        const float value = x[i];
+        for (uint32_t a = 0; a < g->axes; a++)
+            z[1 + a] += value * signs[a];
     }
+    z[0] = 1;
     for (uint32_t t = 0; t < g->text; t++)
         z[1 + g->axes + t] = 0.1f * fminf(fmaxf(text[t], -10), 10);
 }

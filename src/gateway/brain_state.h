@@ -46,7 +46,7 @@ struct metallm__generation {
     char encoder[METALLM_ENCODER_ID_BYTES];
     metallm_layout layout;
     uint32_t dim, axes, text; /* of z = [1 | axes | text] without a file */
-    float *signs;             /* axes x layout.head, without a file */
+    float *signs;             /* layout.head x axes, without a file */
     struct metallm__lessons_options lessons;
     uint64_t setup;
     char *setup_json;
