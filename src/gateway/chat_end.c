@@ -255,7 +255,7 @@ static void grade(struct metallm__chat *c)
     }
     if (isnan(verdict.score))
         return;
-    struct metallm__feedback f = {.score = verdict.score};
+    struct metallm__feedback f = {.score = verdict.score, .is_graded = true};
     metallm_error err;
     if (metallm__journal_feedback(v->worker->shared->journal, &c->id, &f, NULL, NULL, &err) ==
         METALLM_OK)

@@ -53,7 +53,7 @@ static void on_done(void *payload, const struct metallm__ask_result *result)
         metallm__buf_fini(&text);
     }
     metallm_error err;
-    struct metallm__feedback f = {.score = score};
+    struct metallm__feedback f = {.score = score, .is_graded = true};
     if (!isnan(score) && metallm__journal_feedback(w->shared->journal, &j->id, &f, NULL, NULL,
                                                    &err) == METALLM_OK)
         metallm__metrics_feedback(w->shard, METALLM__FEEDBACK_GRADED);
