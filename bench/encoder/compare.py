@@ -104,6 +104,55 @@ def ratio(row, peer, own, k=0):
     return f"{row[peer][k] / row[own][k]:6.2f}" if row.get(own) and row.get(peer) else "     -"
 
 
+def text_times(program, cache, folder, tool):
+    """Tokenizer and static encoder on real prompts of about 100 and about 40 tokens."""
+    source = pathlib.Path(cache, "paretobandit", "val.jsonl")
+    if not source.exists():
+        return
+    rows = sorted({" ".join(json.loads(line)["prompt"].split()) for line in source.open(encoding="utf-8")})
+    rows = [r for r in rows if len(r) > 200]
+    table = str(pathlib.Path(folder, "static.safetensors"))
+    corpus = pathlib.Path(folder, "corpus.txt")
+    corpus.write_text("".join(r + "\n" for r in rows), encoding="utf-8")
+    subprocess.run([tool, "distill", "--text", str(corpus), "-o", table], check=True,
+                   stdout=subprocess.DEVNULL)
+    for characters in (460, 170):
+        texts = pathlib.Path(folder, "texts.txt")
+        texts.write_text("".join(r[:characters] + "\n" for r in rows), encoding="utf-8")
+        done = subprocess.run([program, cache + "/minilm/vocab.txt", str(texts), table], check=True,
+                              capture_output=True, text=True).stdout.split()
+        us, tokens, vector, features = map(float, done)
+        print(f"{len(rows)} prompts of {tokens:.0f} tokens, CPU us a text: tokenizer {us:.2f} "
+              f"({100 * us / tokens:.2f} for 100 tokens), static vector {vector:.2f}, "
+              f"with text features {features:.2f}")
+
+
+def verdicts(walls, limits):
+    """One line for each ratio that was asked for; walls: (threads, length, batch) -> row."""
+    def line(what, values, bound, is_most=False):
+        known = [(n, v) for n, v in values if v]
+        good = bool(known) and all(v <= bound if is_most else v >= bound for _, v in known)
+        print(f"{'met   ' if good else 'missed'} {what} {'<=' if is_most else '>='} {bound}: "
+              + "  ".join(f"{n}: {v:.2f}" for n, v in known))
+
+    def over(peer, own, threads, length, batch, k=0):
+        row = walls.get((threads, length, batch), {})
+        return row[peer][k] / row[own][k] if row.get(peer) and row.get(own) else None
+
+    names = [str(n) for n in LENGTHS]
+    ones = [(f"{n}", walls.get((1, n, 1), {})) for n in names]
+    line("int8 / limit, batch 1", [(n, r["int8"][0] / limits[n, 1]) for n, r in ones
+                                   if r.get("int8") and limits.get((n, 1))], 1.4, True)
+    line("ONNX Runtime int8 / int8, batch 1", [(n, over("ort int8", "int8", 1, n, 1)) for n in names], 2)
+    line("ONNX Runtime fp32 / bf16, batch 1", [(n, over("ort fp32", "bf16", 1, n, 1)) for n in names], 2)
+    mixed = [n for _, n, b in walls if n.startswith("~")][:1]
+    line("ONNX Runtime fp32 one by one / int8 as one mixed batch",
+         [(n, over("ort fp32", "int8", 1, n, MIXED)) for n in mixed], 3)
+    two = [(f"{n}x{b}", walls[1, n, b]["int8"][1] / walls[2, n, b]["int8"][1])
+           for t, n, b in walls if t == 1 and walls[t, n, b].get("int8") and walls.get((2, n, b), {}).get("int8")]
+    line("int8, one thread / two, by the clock", two, 1.7)
+
+
 def main(program, cache, target):
     cpu, commit = machine()
     rng = numpy.random.default_rng(7)
@@ -118,7 +167,7 @@ def main(program, cache, target):
         write.writerow(["cpu", "commit", "threads", "tokens", "batch", "what", "cpu_us", "wall_us"])
         print("threads tokens batch |   fp32   bf16   int8 | ort fp32 ort int8 | int8/limit "
               "ort8/int8 ort32/bf16 ort32/int8")
-        walls = {}
+        walls, limits = {}, {}
         for threads in (1, 2):
             cases = [([n], b) for n in LENGTHS for b in BATCHES]
             cases += [(mixed, MIXED)] if mixed else []
@@ -131,15 +180,16 @@ def main(program, cache, target):
                         write.writerow([cpu, commit, threads, name, batch, what,
                                         f"{value[0]:.1f}", f"{value[1]:.1f}"])
                 walls[threads, name, batch] = row
+                limits[name, batch] = limit
                 show = [f"{row[p][0]:6.0f}" if row[p] else "     -" for p in PRECISIONS]
                 near = f"{row['int8'][0] / limit:6.2f}" if limit and row["int8"] else "     -"
                 print(f"{threads:7} {name:>6} {batch:5} | {' '.join(show)} | {row['ort fp32'][0]:8.0f} "
                       f"{row['ort int8'][0]:8.0f} |     {near}    {ratio(row, 'ort int8', 'int8')}     "
                       f"{ratio(row, 'ort fp32', 'bf16')}     {ratio(row, 'ort fp32', 'int8')}",
                       flush=True)
-        print("two threads over one, by the clock (int8):", "  ".join(
-            f"{n}x{b}: {walls[1, n, b]['int8'][1] / walls[2, n, b]['int8'][1]:.2f}"
-            for t, n, b in walls if t == 1 and walls[t, n, b].get("int8")))
+        verdicts(walls, limits)
+        text_times(str(pathlib.Path(program).with_name("text_times")), cache, folder,
+                   os.environ.get("METALLM_TOOL", "build/metallm"))
     print(f"written: {target}")
 
 
