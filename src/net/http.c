@@ -2,6 +2,8 @@
  * http.c - names of methods and statuses, looking up headers and judging them. */
 #include "net/http.h"
 
+#include "base/buf.h"
+
 const char *metallm__method_name(enum metallm__method method)
 {
     static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
@@ -64,6 +66,16 @@ bool metallm__header_is_sound(const struct metallm__header *header)
             return false;
     }
     return header->name.n > 0;
+}
+
+void metallm__http_put_number(struct metallm__buf *b, uint64_t value)
+{
+    char digits[20];
+    unsigned n = 0;
+    do
+        digits[sizeof digits - ++n] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    metallm__buf_add(b, digits + sizeof digits - n, n);
 }
 
 const char *metallm__status_text(int status)

@@ -36,6 +36,9 @@ bool metallm__header_is_hop(struct metallm__span name);
 /* A token, and a value without control characters: can be sent. */
 bool metallm__header_is_sound(const struct metallm__header *header);
 
+struct metallm__buf;
+void metallm__http_put_number(struct metallm__buf *b, uint64_t value); /* in decimal */
+
 const char *metallm__status_text(int status); /* "Not Found"; "Status" for unknown ones; static */
 
 #endif

@@ -240,9 +240,8 @@ static int make_head(struct metallm__http_call *call, const struct metallm__http
         length += o->body[i].n;
     if (length > 0 || o->method == METALLM__POST || o->method == METALLM__PUT ||
         o->method == METALLM__PATCH) {
-        char line[48];
-        int n = snprintf(line, sizeof line, "\r\nContent-Length: %llu", (unsigned long long)length);
-        metallm__buf_add(b, line, (size_t)n);
+        put(b, "\r\nContent-Length: ");
+        metallm__http_put_number(b, length);
     }
     metallm__buf_add(b, "\r\n\r\n", 4);
     return metallm__buf_check(b, err);

@@ -45,20 +45,10 @@ static void put_header(struct metallm__buf *b, const struct metallm__header *hea
     metallm__buf_add(b, "\r\n", 2);
 }
 
-static void put_number(struct metallm__buf *b, uint64_t value)
-{
-    char digits[20];
-    unsigned n = 0;
-    do
-        digits[sizeof digits - ++n] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    metallm__buf_add(b, digits + sizeof digits - n, n);
-}
-
 static void put_status(struct metallm__buf *b, int status)
 {
     metallm__buf_add(b, "HTTP/1.1 ", 9);
-    put_number(b, (uint64_t)status);
+    metallm__http_put_number(b, (uint64_t)status);
     metallm__buf_add(b, " ", 1);
     metallm__buf_puts(b, metallm__status_text(status));
     metallm__buf_add(b, "\r\n", 2);
@@ -89,7 +79,7 @@ static bool make_head(struct metallm__exchange *x, int status, struct metallm__h
         put_header(b, &headers.at[i]);
     if (x->has_length && !is_bodiless) {
         metallm__buf_add(b, "Content-Length: ", 16);
-        put_number(b, length);
+        metallm__http_put_number(b, length);
         metallm__buf_add(b, "\r\n", 2);
     } else if (x->is_chunked) {
         metallm__buf_puts(b, "Transfer-Encoding: chunked\r\n");

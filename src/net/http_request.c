@@ -332,13 +332,16 @@ static void end_line(struct metallm__request_parser *p)
         return;
     }
     char line[METHOD_MAX + 16];
-    int n = snprintf(line, sizeof line, "%s / HTTP/1.%u\r\n", metallm__method_name(p->method),
-                     (unsigned)p->minor);
+    const char *rest = p->minor == 1 ? " / HTTP/1.1\r\n" : " / HTTP/1.0\r\n";
+    size_t n = strlen(metallm__method_name(p->method));
+    memcpy(line, metallm__method_name(p->method), n);
+    memcpy(line + n, rest, strlen(rest));
+    n += strlen(rest);
     llhttp_init(&p->http, HTTP_REQUEST, &settings);
     p->http.data = p;
     p->phase = METALLM__REQUEST_HEAD;
     p->head.max = p->head.n + p->limits->head_bytes;
-    feed_llhttp(p, line, (size_t)n, &used);
+    feed_llhttp(p, line, n, &used);
 }
 
 static size_t feed_line(struct metallm__request_parser *p, struct metallm__span in)

@@ -39,8 +39,7 @@ static void common_settings(SSL_CTX *context)
 {
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
 /* ---- Server ---- */
@@ -76,6 +75,7 @@ static int read_server(SSL_CTX **out, const char *cert_path, const char *key_pat
     if (context == NULL)
         return metallm__error_nomem(err, "TLS settings");
     common_settings(context);
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS); /* of thousands of idle clients */
     SSL_CTX_set_default_passwd_cb(context, no_password);
     SSL_CTX_set_alpn_select_cb(context, choose_alpn, NULL);
     SSL_CTX_set_session_id_context(context, context_name, sizeof context_name - 1);
