@@ -18,9 +18,11 @@ static void put_hex(char *out, const uint8_t *bytes, size_t count)
 
 static void draw(metallm_rng *rng, uint8_t *bytes, size_t count)
 {
-    for (size_t i = 0; i < count; i += 8) {
-        uint64_t value = metallm__rng_next(rng);
-        memcpy(bytes + i, &value, count - i < 8 ? count - i : 8);
+    uint64_t value = 0;
+    for (size_t i = 0; i < count; i++, value >>= 8) {
+        if (i % 8 == 0)
+            value = metallm__rng_next(rng);
+        bytes[i] = (uint8_t)value;
     }
 }
 
@@ -41,8 +43,8 @@ static bool read_hex(uint8_t *out, const char *text, size_t count)
         const char *d = memchr(digits, text[i], 16);
         if (d == NULL)
             return false;
-        uint8_t value = (uint8_t)(d - digits);
-        out[i / 2] = i % 2 == 0 ? (uint8_t)(value << 4) : (uint8_t)(out[i / 2] | value);
+        const unsigned value = (unsigned)(d - digits);
+        out[i / 2] = (uint8_t)(i % 2 == 0 ? value << 4 : out[i / 2] | value);
         any |= value;
     }
     return any != 0;
