@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#define CUSUM_LIMIT 5
 /* Shares of the wealth that is put at risk: small ones find small changes, great ones great. */
 static const double bets[METALLM__DRIFT_BETS] = {0.1, 0.25, 0.5, 0.9};
 
@@ -62,32 +63,38 @@ static double bet(struct metallm__drift_bet *b, double gain, double least, doubl
 
 /* Page's CUSUM (1954) of standardised errors, for a model that is on watch already: with allowance
  * 1/2 and limit 5 a false alarm comes every 465 observations (normal errors, both sides; Siegmund's
- * approximation), a jump by 1.5 deviations is seen after about five. All it does is to make the
- * level uncertain. */
-static void follow_watched(struct metallm__drift *d, double standardised)
+ * approximation), a jump by 1.5 deviations is seen after about five. Returns what the level is more
+ * uncertain by: nothing, or at an alarm as much as the error suggests. */
+static double follow_watched(struct metallm__drift *d, double error, double variance)
 {
-    const double x = fmin(fmax(standardised, -3), 3);
+    const double x = fmin(fmax(error / sqrt(variance), -3), 3);
     d->up = fmax(d->up + x - 0.5, 0);
     d->down = fmax(d->down - x - 0.5, 0);
-    if (d->up > 5 || d->down > 5) {
-        d->variance += 0.04;
-        d->up = d->down = 0;
-    }
+    if (d->up <= CUSUM_LIMIT && d->down <= CUSUM_LIMIT)
+        return 0;
+    d->up = d->down = 0;
+    return fmax(error * error, 0.04);
+}
+
+double metallm__drift_suspicion(const struct metallm__drift *d)
+{
+    return d->watch > 0 ? fmin(fmax(d->up, d->down) / CUSUM_LIMIT, 1) : 0;
 }
 
 static void filter(struct metallm__drift *d, const struct metallm__drift_options *o, uint64_t now,
                    double error)
 {
-    const double v = metallm__drift_variance(d, o, now), gain = v / (v + d->noise);
+    double v = metallm__drift_variance(d, o, now);
     const double excess = error * error - v - d->noise;
+    if (d->watch > 0) {
+        v += follow_watched(d, error, v + d->noise);
+        d->watch--;
+    }
+    const double gain = v / (v + d->noise);
     d->level += gain * error;
     d->variance = (1 - gain) * v;
     if (d->watch == 0 || excess > 0) /* a level that holds still on watch says nothing of noise */
         d->noise = fmax(d->noise + 0.02 * excess, 1e-4);
-    if (d->watch > 0) {
-        follow_watched(d, error / sqrt(v + d->noise));
-        d->watch--;
-    }
     d->at = now;
 }
 
