@@ -261,7 +261,7 @@ static void fill_inner(struct metallm__brain_inner *i)
         i->slots[c] = slot;
         i->is_new[c] =
             !l->slots[slot].is_trusted && l->slots[slot].scores < METALLM__LESSONS_NEW_USES;
-        i->is_watched[c] = metallm__adapt_drift(l->adapt, slot)->watch > 0;
+        i->watched[c] = metallm__drift_closeness(metallm__adapt_drift(l->adapt, slot));
     }
     i->view = (struct metallm__view){
         .config = g->config,

@@ -401,7 +401,7 @@ int metallm__brain_decide(const struct metallm__view *v, const struct metallm__b
         .paid = EXPLORE_PAID,
         .allowance = allowance,
         .is_new = in->is_new,
-        .is_watched = in->is_watched,
+        .watched = in->watched,
     };
     const bool explores = !has_cache && v->router->mode != METALLM__MODE_OBSERVE &&
                           v->router->mode != METALLM__MODE_OFFLINE;

@@ -59,7 +59,7 @@ struct metallm__brain_inner { /* of a view */
     struct metallm__generation *generation;
     struct metallm__lessons *lessons;
     uint32_t slots[METALLM_MODELS_MAX]; /* of the candidates */
-    uint8_t is_new[METALLM_MODELS_MAX], is_watched[METALLM_MODELS_MAX];
+    uint8_t is_new[METALLM_MODELS_MAX], watched[METALLM_MODELS_MAX];
 };
 
 struct metallm__brain {

@@ -162,9 +162,9 @@ struct metallm__choice metallm__agent_decide(struct metallm__agent *g, const dou
     const uint32_t count = metallm__adapt_models(g->adapt);
     METALLM_REQUIRE(count > 0);
     metallm__adapt_believe(g->adapt, z, prior, g->opts.policy.policy->needs_sd, g->beliefs);
-    uint8_t is_watched[METALLM_MODELS_MAX];
+    uint8_t watched[METALLM_MODELS_MAX];
     for (uint32_t m = 0; m < count; m++)
-        is_watched[m] = metallm__adapt_drift(g->adapt, m)->watch > 0;
+        watched[m] = metallm__drift_closeness(metallm__adapt_drift(g->adapt, m));
     const struct metallm__choosing c = {
         .beliefs = g->beliefs,
         .count = count,
@@ -182,7 +182,7 @@ struct metallm__choice metallm__agent_decide(struct metallm__agent *g, const dou
         .paid = g->opts.explore_budget,
         .allowance = g->pacer != NULL ? metallm__pacer_allowance(g->pacer) : NAN,
         .is_new = g->is_new,
-        .is_watched = is_watched,
+        .watched = watched,
     };
     g->price = c.price.high;
     const struct metallm__choice choice = metallm__choose(&c, &explore, g->scores, g->chances, rng);

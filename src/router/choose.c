@@ -132,8 +132,8 @@ static void exploration(const struct metallm__choosing *c, const struct metallm_
         if (isnan(arms->score[m]))
             continue;
         double share = e->all / k, paid = e->paid / k;
-        if (e->is_watched[m] && !e->is_new[m]) {
-            share += e->watch;
+        if (e->watched[m] > 0 && !e->is_new[m]) {
+            share += e->watch * e->watched[m];
             paid = 2 * e->paid;
         }
         if (e->is_new[m]) {

@@ -28,14 +28,14 @@ struct metallm__choosing {
 /* How much of the draws goes to learning. */
 struct metallm__exploring {
     double all;       /* share spread over all candidates */
-    double watch;     /* ... to each model on watch */
+    double watch;     /* ... to each model on watch, as often as watched says */
     double newcomer;  /* ... to each newcomer */
     double floor;     /* least share of every candidate */
     double cap;       /* of all together, 0..1 */
     double paid;      /* share of the allowance that each kind may cost; not read without one */
     double allowance; /* dollars a request of the budget; NaN: none */
-    const uint8_t *is_new; /* a flag per model */
-    const uint8_t *is_watched;
+    const uint8_t *is_new;  /* a flag per model */
+    const uint8_t *watched; /* a number per model: metallm__drift_closeness */
 };
 
 struct metallm__choice {

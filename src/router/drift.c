@@ -76,9 +76,10 @@ static double follow_watched(struct metallm__drift *d, double error, double vari
     return fmax(error * error, 0.04);
 }
 
-double metallm__drift_suspicion(const struct metallm__drift *d)
+uint8_t metallm__drift_closeness(const struct metallm__drift *d)
 {
-    return d->watch > 0 ? fmin(fmax(d->up, d->down) / CUSUM_LIMIT, 1) : 0;
+    const double near = fmin(fmax(d->up, d->down) / CUSUM_LIMIT, 1);
+    return d->watch > 0 ? (uint8_t)(1.5 + (METALLM__DRIFT_CLOSEST - 1) * near) : 0;
 }
 
 static void filter(struct metallm__drift *d, const struct metallm__drift_options *o, uint64_t now,

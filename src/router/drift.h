@@ -56,8 +56,10 @@ double metallm__drift_variance(const struct metallm__drift *d,
 enum metallm__drift_change metallm__drift_observe(struct metallm__drift *d,
                                                   const struct metallm__drift_options *o,
                                                   uint64_t now, double predicted, double seen);
-/* 0..1: how near a model on watch is to another alarm; a reason to look closer. */
-double metallm__drift_suspicion(const struct metallm__drift *d);
+/* How closely to look: 0 in quiet times, on watch 1, and up to METALLM__DRIFT_CLOSEST as recent
+ * observations surprise: the nearer another alarm, the more often the model should be tried. */
+#define METALLM__DRIFT_CLOSEST 7u
+uint8_t metallm__drift_closeness(const struct metallm__drift *d);
 /* A change that is known of (the operator says so): on watch at once. */
 void metallm__drift_watch(struct metallm__drift *d, const struct metallm__drift_options *o);
 

@@ -84,12 +84,32 @@ static void a_probe_moves_a_model_unheard_of_for_long(void **state)
     assert_near(d.level, 0, 0);
 }
 
+/* A watched model that comes back surprises its first probe, is looked at more closely, and after
+ * three probes its level is near. */
+static void surprising_probes_are_looked_at_closely_and_soon_believed(void **state)
+{
+    (void)state;
+    const struct metallm__drift_options o = metallm__drift_defaults();
+    struct metallm__drift d;
+    metallm__drift_init(&d, -0.6, 0.02, 0);
+    assert_int_equal(metallm__drift_closeness(&d), 0);
+    metallm__drift_watch(&d, &o);
+    assert_int_equal(metallm__drift_closeness(&d), 1);
+    uint64_t now = 20;
+    assert_int_equal(metallm__drift_observe(&d, &o, now, 0.92 + d.level, 0.92), 0);
+    assert_true(metallm__drift_closeness(&d) >= 3);
+    for (int probe = 0; probe < 2; probe++, now += 5)
+        assert_int_equal(metallm__drift_observe(&d, &o, now, 0.92 + d.level, 0.92), 0);
+    assert_near(d.level, 0, 0.1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(false_alarms_are_rarer_than_promised),
         cmocka_unit_test(a_collapse_is_seen_within_a_few_observations),
         cmocka_unit_test(a_probe_moves_a_model_unheard_of_for_long),
+        cmocka_unit_test(surprising_probes_are_looked_at_closely_and_soon_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

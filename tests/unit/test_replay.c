@@ -200,6 +200,40 @@ static void collapse_price_and_return_are_followed_soon(void **state)
     metallm__spool_free(s);
 }
 
+/* Quality falls, a price rises tenfold, another falls to a tenth, and all are restored: under a
+ * dial and within a budget the mix settles within 100 requests each time, and what was saved before
+ * a price fell back is not blown after it. */
+static void every_change_and_its_return_settle_within_a_hundred_requests(void **state)
+{
+    (void)state;
+    struct metallm__spool *s = world(3000, true);
+    struct metallm__event events[] = {
+        event(400, METALLM__EVENT_QUALITY, 1), event(800, METALLM__EVENT_RESTORE, 1),
+        event(1200, METALLM__EVENT_PRICE, 1),  event(1600, METALLM__EVENT_RESTORE, 1),
+        event(2000, METALLM__EVENT_PRICE, 1),  event(2400, METALLM__EVENT_RESTORE, 1)};
+    events[0].score = 0.6;
+    events[2].factor = 10;
+    events[4].factor = 0.1;
+    for (int k = 0; k < 2; k++) {
+        struct metallm__replay_options o = options("greedy");
+        o.agent.dial = k == 0 ? 0.2 : 0;
+        o.agent.pacer.usd_per_request = k == 0 ? 0 : 0.004;
+        o.runs = 10;
+        o.points = 300; /* of 10 requests */
+        o.events = events;
+        o.event_count = 6;
+        struct metallm__replay_result r = replayed(s, &o);
+        for (size_t i = 0; i < r.event_count; i++)
+            assert_true(r.events[i].settled_after <= 100); /* NaN fails */
+        double spent = 0;
+        for (size_t i = 240; k == 1 && i < 300; i++)
+            spent += r.points[i].cost.value / 60;
+        assert_true(spent <= 1.1 * 0.004); /* 50 requests' allowances at most in the last 600 */
+        metallm__replay_fini(&r);
+    }
+    metallm__spool_free(s);
+}
+
 static void newcomers_are_adopted_and_leavers_forgotten(void **state)
 {
     (void)state;
@@ -328,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_prior_that_is_wrong_is_corrected),
         cmocka_unit_test(a_budget_is_kept_within_two_percent),
         cmocka_unit_test(collapse_price_and_return_are_followed_soon),
+        cmocka_unit_test(every_change_and_its_return_settle_within_a_hundred_requests),
         cmocka_unit_test(newcomers_are_adopted_and_leavers_forgotten),
         cmocka_unit_test(late_missing_and_noisy_feedback_still_teaches),
         cmocka_unit_test(one_seed_is_one_result),
