@@ -26,6 +26,12 @@ class Context:
         self.sources = self.hash_sources("src/base", "src/data", "src/encoder", "src/store")
         self.sets = data.find(self.cache, self.work / "data")
 
+    def encoder_note(self):
+        if self.encoder != "minilm":
+            return f"Prompts are encoded by `{self.encoder}`."
+        return ("Prompts are encoded by all-MiniLM-L6-v2 in the arithmetic that metallm chooses for the processor; "
+                "on one with other arithmetic the last digits differ.")
+
     def some(self, values):
         """All values, or the first and the last."""
         values = list(values)

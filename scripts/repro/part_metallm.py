@@ -20,15 +20,16 @@ EFFECTS = (
 
 
 class Bandit:
-    """`replay` of one set with MetaLLM's policy."""
+    """`replay` of one set with MetaLLM's policy. table: of the static encoder."""
 
-    def __init__(self, context, s, encoder):
+    def __init__(self, context, s, encoder, table=None):
         self.tool = context.tool
-        self.router = context.router(s, "--estimator", "linear:lambda=30", "--encoder", encoder)
-        self.store = [*context.store(s), "--encoder", encoder]
+        encoder = ["--encoder", encoder, *(["--weights", table] if table else [])]
+        self.router = context.router(s, "--estimator", "linear:lambda=30", *encoder)
+        self.store = [*context.store(s), *encoder]
 
     def run(self, mode, dial, **options):
-        call = {"--policy": LINUCB, "--lambda": 1, "--seeds": ORDERS, "--points": 40, **options}
+        call = {"--policy": LINUCB, "--lambda": 1, "--seeds": ORDERS, "--points": 20, **options}
         return self.tool.json("replay", self.router, *self.store, *mode, "--dial", dial,
                               *[x for option in call.items() for x in option if x is not None], "--json",
                               depends=[self.router])
@@ -120,28 +121,42 @@ def learning(page, s, bandit, dial):
     page.head(f"Learning curves at p = {dial}", 3)
     reward, regret, numbers = [], [], []
     for mode, options in MODES[1:]:
-        curve = bandit.run(options, dial)["curve"]
+        told = bandit.run(options, dial)
+        curve = told["curve"]
         steps = [c["step"] for c in curve]
-        reward.append({"name": mode, "x": steps, "y": [c["reward"] for c in curve]})
+        low, high = ([c["ci"]["reward"][i] for c in curve] for i in (0, 1))
+        reward.append({"name": mode, "x": steps, "y": [c["reward"] for c in curve], "low": low, "high": high})
         for name, field in (("oracle", "regret"), ("best policy", "regret_best_policy"),
                             ("best LLM", "regret_best_model")):
             regret.append({"name": f"{mode}: {name}", "x": steps, "y": [c[field] for c in curve],
                            "dashed": mode == "hybrid", "colour": svg.COLOURS[len(regret) % 3]})
         numbers += [[mode, c["step"], c["reward"], c["quality"], c["cost"], c["regret_best_model"],
                      c["regret_best_policy"], c["regret"]] for c in curve]
+    for name, field in (("best LLM alone", "reward_best_model"), ("best fixed policy", "reward_best_policy")):
+        reward.append({"name": name, "x": [0, told["n"]], "y": [told[field]] * 2, "dashed": True})
     page.csv(f"{s.name}-learning", ["mode", "step", "reward", "quality", "cost_usd", "regret_best_model",
                                     "regret_best_policy", "regret_oracle"], numbers)
     page.figure(f"{s.name}-learning", svg.line_plot(f"{s.title}: reward while learning", "query",
                                                     "mean reward since the last point", reward),
-                f"Reward (accuracy less p times cost over the highest mean cost) as queries come; means over {ORDERS} "
-                "orders.")
+                f"Reward (accuracy less p times cost over the highest mean cost) as queries come: means over {ORDERS} "
+                "orders, bands 95 % over orders.")
     page.figure(f"{s.name}-regret", svg.line_plot(f"{s.title}: regret while learning", "query", "regret so far",
                                                   regret),
                 "Regret summed since the first query: to the oracle, to the best fixed policy on the linear estimates "
                 "fitted offline, and to the best LLM alone.")
 
 
-def effects(page, context, s, bandit, other, dial):
+def embeddings(context, s, bandit):
+    """The bandits of other embeddings, by what they are called."""
+    found = {context.encoder: bandit}
+    if context.encoder == "minilm":
+        table = context.tool.file("static.bin", "distill", *context.store(s), "--split", "train", "-o", "@")
+        found["static (word vectors distilled from MiniLM)"] = Bandit(context, s, "static", table)
+    found["hash (words and letters; no model file)"] = Bandit(context, s, "hash")
+    return found
+
+
+def effects(page, context, s, bandit, dial):
     page.head(f"What alpha, lambda, gamma, dimension and embedding do (p = {dial})", 3)
     page.text("One at a time, the others as above. *regret*: a query, to the best fixed policy. Learning quality and "
               "cost apart and combining them, or learning the reward itself, is the same: ridge regression is "
@@ -160,8 +175,8 @@ def effects(page, context, s, bandit, other, dial):
     for what, option, form, values in EFFECTS:
         for v in context.some(values):
             add(what, f"{v:g}", bandit, **{option: form.format(v)})
-    add("embedding", f"{context.encoder}", bandit)
-    add("embedding", "hash (no model file)", other)
+    for name, who in embeddings(context, s, bandit).items():
+        add("embedding", name, who)
     add("regression", "quality and cost apart", bandit)
     add("regression", "the reward itself (the paper's)", bandit, **{"--joint": None})
     page.table(["what", "value", *[f"{mode}: {c}" for mode in ("online", "hybrid")
@@ -183,14 +198,14 @@ def simulated(context):
 def one_set(page, context, s):
     page.head(s.title)
     page.text(s.source[0].upper() + s.source[1:] + ".")
-    bandit, other = Bandit(context, s, context.encoder), Bandit(context, s, "hash")
+    bandit = Bandit(context, s, context.encoder)
     router, dial = context.router(s), MIDDLE.get(s.name, 0.1)
     call = ["evaluate", router, *context.store(s), "--json"]
     best = singles(page, context.tool.json(*call, depends=[router]))
     held_out = context.tool.json(*call, "--split", "test", depends=[router])
     along_p(page, context, s, bandit, held_out, best)
     learning(page, s, bandit, dial)
-    effects(page, context, s, bandit, other, dial)
+    effects(page, context, s, bandit, dial)
 
 
 def run(context):
@@ -202,7 +217,8 @@ def run(context):
         "MMLU, answered by OpenAI and Amazon Bedrock LLMs) are not published: not to be had. Its experiments are "
         "repeated here on the recorded outcomes of other LLMs, and once on simulated ones.",
         "Everything is made by `metallm train`, `evaluate` and `replay`. In `replay` a policy sees the outcome of the "
-        "chosen LLM alone; the learned part of a query is its embedding's principal axes and an intercept.")
+        "chosen LLM alone; the learned part of a query is its embedding's principal axes and an intercept. "
+        + context.encoder_note())
     names = ["routellm_mmlu", "routerbench", "paretobandit"]
     absent = data.missing(context.sets, names)
     if absent:

@@ -45,13 +45,14 @@ class Ours:
         self.set = context.sets["paretobandit"]
         self.store = context.store(self.set)
         self.router = context.router(self.set)
+        self.seeds = context.some(SEEDS)
 
     def run(self, name, budget, events):
         """Ten traces."""
         path = self.work / f"events-{name}.jsonl"
         path.write_text("".join(json.dumps(event_line(e)) + "\n" for e in events), encoding="utf-8")
         found = []
-        for seed in SEEDS:
+        for seed in self.seeds:
             call = ["replay", self.router, *self.store, "--split", "test", "--budget", budget,
                     "--seed", seed, "--log", "@"]
             depends = [self.router]
@@ -64,11 +65,12 @@ class Ours:
 
 
 def peer_jobs(context):
-    jobs = [{"name": f"budget {b:g}", "budget": b, "seeds": SEEDS, "arms": ARMS, "events": []}
+    seeds = context.some(SEEDS)
+    jobs = [{"name": f"budget {b:g}", "budget": b, "seeds": seeds, "arms": ARMS, "events": []}
             for b in BUDGETS]
     for name, events in SCENARIOS.items():
         arms = [a for a in ARMS if not (name == "arrival" and a == MISTRAL)]
-        jobs += [{"name": f"{name} {b:g}", "budget": b, "seeds": SEEDS, "arms": arms, "events": events}
+        jobs += [{"name": f"{name} {b:g}", "budget": b, "seeds": seeds, "arms": arms, "events": events}
                  for b in THREE.values()]
     data = context.sets["paretobandit"]
     texts, vectors = context.embeddings(data)
@@ -112,7 +114,7 @@ def budgets(page, ours, peer, rows):
     page.head("Budget pacing")
     page.text(
         f"Mean score of {len(rows):,} hold-out queries answered within a budget of so many dollars a "
-        f"request; {len(SEEDS)} orders, 95 % intervals over orders. *mix*: the best mix of one or two LLMs "
+        f"request; {len(ours.seeds)} orders, 95 % intervals over orders. *mix*: the best mix of one or two LLMs "
         "that does not look at the query; *oracle*: knows every score. *used*: share of the budget spent.")
     table, numbers = [], []
     for b in BUDGETS:
@@ -181,7 +183,7 @@ def changes(page, ours, peer, name, title, model, text):
                     "used1", "used2", "used3", "share1", "share2", "share3", "settled2", "settled3"], numbers)
     page.figure(name, svg.line_plot(f"Share of {model}", "query", f"share of the next {traces.WINDOW} queries",
                                     series, marks=[(CHANGE, "change"), (BACK, "back")]),
-                f"Share of the queries that go to {model}: means over {len(SEEDS)} orders.")
+                f"Share of the queries that go to {model}: means over {len(ours.seeds)} orders.")
 
 
 def arrivals(page, ours, peer):
@@ -220,6 +222,10 @@ def arrivals(page, ours, peer):
 def run(context):
     page = Page(context.results, "paretobandit", "ParetoBandit's experiments, beside the package")
     data = context.sets["paretobandit"]
+    if data is None:
+        page.text("Left out: the package's outcomes were not in the cache when this page was made.")
+        page.save()
+        return
     with open(data.test, encoding="utf-8") as stream:
         rows = [json.loads(line) for line in stream if line.strip()]
     ours = Ours(context)

@@ -203,7 +203,7 @@ def run(context):
         "its "
         "samples are the new task; the rest is the benchmark (`metallm select --leave-one-task-out`). Unless a table "
         "says otherwise k = 5, kappa = 19 nearest samples in u, kernel width 0.09, eta = 0.6 (the paper's), seed 1. "
-        "Means over tasks; intervals are 95 %, 2,000 bootstrap resamples of the tasks.",
+        "Means over tasks; intervals are 95 %, 2,000 bootstrap resamples of the tasks. " + context.encoder_note(),
         "*ratio to best*: the choice's true score over the best LLM's, a task. *Pearson*, *Spearman*: of a rule's "
         "scores "
         "with the true ones over LLMs, within a task. *chooses BMA's*: how often the choice is the best LLM on "

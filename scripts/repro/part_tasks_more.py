@@ -45,7 +45,8 @@ def size(page, bench):
     for n in bench.context.some(SIZES):
         t = bench.trials("--library", n)
         rows.append([t.result["n"], len(t.trials), *[t.quality(r) for _, r in PAPER], t.accuracy()])
-    page.text("Fewer samples of every task, drawn evenly; the task left out is as small as the others:")
+    page.text("Fewer samples of every task, drawn evenly; the task left out is as small as the others" +
+              (", and clusters are made anew of the samples that are kept:" if bench.is_clustered else ":"))
     page.table(["samples", "tasks", *[c for c, _ in PAPER], "accuracy of gbar"], rows)
     page.csv(f"{bench.name}-size", ["samples", "tasks", "bma", "s1", "s2", "s3_plain", "s3", "s3_true_p", "accuracy"],
              rows)

@@ -83,11 +83,13 @@ class Figure:
                               f'<text x="{LEFT - 6}" y="{py}" dy="4" text-anchor="end">{label(t)}</text>')
         self.parts.append(f'<path d="M{LEFT} {TOP}V{bottom}H{right}" stroke="#444" fill="none"/>')
 
-    def entry(self, name, colour, kind):
+    def entry(self, name, colour, kind, is_dashed=False):
+        name = name.rsplit("/", 1)[-1]
+        dash = ' stroke-dasharray="5 4"' if is_dashed else ""
         y = TOP + 10 + 18 * self.legend
         x = WIDTH - RIGHT + 12
         mark = (f'<circle cx="{x + 9}" cy="{y}" r="4" fill="{colour}"/>' if kind == "point" else
-                f'<path d="M{x} {y}h18" stroke="{colour}" stroke-width="{9 if kind == "area" else 2}"/>')
+                f'<path d="M{x} {y}h18" stroke="{colour}" stroke-width="{9 if kind == "area" else 2}"{dash}/>')
         self.parts.append(f'{mark}<text x="{x + 24}" y="{y}" dy="4">{escape(name[:30])}</text>')
         self.legend += 1
 
@@ -124,7 +126,7 @@ def line_plot(title, x_label, y_label, series, is_log_x=False, marks=()):
             path = "M" + "L".join(f"{number(a)} {number(b)}" for a, b in points)
             dash = ' stroke-dasharray="5 4"' if s.get("dashed") else ""
             fig.parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
-        fig.entry(s["name"], colour, "point" if s.get("points") else "line")
+        fig.entry(s["name"], colour, "point" if s.get("points") else "line", s.get("dashed"))
     return fig.text()
 
 
