@@ -120,7 +120,7 @@ static void on_head(void *owner, const struct metallm__http_answer *answer)
     ask->content_type[n] = '\0';
     ask->retry_after_ns = answer->status >= 400 ? retry_after(ask, answer->headers) : 0;
     ask->is_sse = answer->status / 100 == 2 && ask->request->is_stream &&
-                  !begins_nocase(type, "application/json");
+                  (type.n == 0 || begins_nocase(type, "text/event-stream"));
     if (!ask->is_sse)
         return;
     metallm__wire_stream_init(&ask->stream, metallm__ask_deployment(ask)->wire,
