@@ -3,6 +3,7 @@
  * so that readers and the one writer do not wait for each other; a transaction a file, so that a
  * killed import leaves whole files. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -355,6 +356,11 @@ static int open_sqlite(void **state, const char *place, enum metallm__store_mode
     if (s == NULL || (s->path = metallm__strdup(place)) == NULL) {
         metallm__free(s);
         return metallm__error_nomem(err, "a store");
+    }
+    if (mode == METALLM__STORE_FILL) { /* its owner's alone; SQLite's other files follow it */
+        int fd = open(place, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            close(fd);
     }
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
                 (mode == METALLM__STORE_FILL ? SQLITE_OPEN_CREATE : 0);
