@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "gateway/gateway.h"
+#include "gateway/gateway_parts.h"
 
 /* A view of its newest state for each router of a world. */
 struct views {
@@ -106,17 +106,30 @@ static void fill_counts(struct metallm__shared *s, struct metallm__metrics_gauge
     }
 }
 
+/* What the servers counted goes into their loops' shards. */
+static void take_traffic(const struct metallm__shared *s)
+{
+    const struct metallm__gateway *g = s->gateway;
+    for (uint32_t i = 0; i < g->worker_count; i++) {
+        struct metallm__http_counts c;
+        metallm__http_server_counts(g->workers[i]->server, &c);
+        metallm__metrics_traffic(g->workers[i]->shard,
+                                 &(struct metallm__metrics_traffic){
+                                     c.connections_open, c.connections, c.bytes_in, c.bytes_out});
+    }
+}
+
 void metallm__gauges_render(struct metallm__shared *s, const struct metallm__world *w,
                             struct metallm__buf *out)
 {
     struct views views;
     views_open(&views, w);
     struct metallm__metrics_gauges g = {0};
+    take_traffic(s);
     fill_counts(s, &g);
     struct metallm__metrics_breaker *breakers =
         metallm__calloc(deployments_of(w), sizeof *breakers);
-    struct metallm__metrics_quality *quality =
-        metallm__calloc(views.candidates, sizeof *quality);
+    struct metallm__metrics_quality *quality = metallm__calloc(views.candidates, sizeof *quality);
     g.breakers = breakers;
     g.quality = quality;
     g.breaker_count = breakers == NULL ? 0 : fill_breakers(w, breakers);
@@ -142,10 +155,9 @@ static struct pack *make_pack(const struct metallm__world *w, const struct views
 {
     size_t models = w->llms->count, deployments = deployments_of(w);
     size_t routers = w->config->router_count, beliefs = v->candidates;
-    struct pack *p = metallm__calloc(1, sizeof *p + models * sizeof *p->models +
-                                            deployments * sizeof *p->deployments +
-                                            routers * sizeof *p->routers +
-                                            beliefs * sizeof *p->beliefs);
+    struct pack *p = metallm__calloc(
+        1, sizeof *p + models * sizeof *p->models + deployments * sizeof *p->deployments +
+               routers * sizeof *p->routers + beliefs * sizeof *p->beliefs);
     if (p == NULL)
         return NULL;
     p->models = (struct metallm__status_model *)(void *)(p + 1);
@@ -263,9 +275,9 @@ int metallm__status_take(struct metallm__status **out, struct metallm__shared *s
     struct metallm__journal_stats journal;
     metallm__journal_stats(s->journal, &journal);
     if (journal.is_failing)
-        snprintf(p->problem, sizeof p->problem, "the store cannot be written: %s",
-                 journal.failure);
+        snprintf(p->problem, sizeof p->problem, "the store cannot be written: %s", journal.failure);
     const struct metallm__keyring *ring = metallm__keys_take(s->keys);
+    take_traffic(s);
     p->status = (struct metallm__status){
         .wall_ms = (uint64_t)time(NULL) * 1000u,
         .started_ms = (uint64_t)s->started_ms,

@@ -228,19 +228,16 @@ void metallm__metrics_limited(struct metallm__metrics_shard *s, int kind)
         add(&s->limited[kind], 1);
 }
 
-void metallm__metrics_connection(struct metallm__metrics_shard *s, int change)
-{
-    add(&s->connections, (uint64_t)(int64_t)change);
-    add(&s->connections_total, change > 0);
-}
-
 void metallm__metrics_in_work(struct metallm__metrics_shard *s, int change)
 {
     add(&s->in_work, (uint64_t)(int64_t)change);
 }
 
-void metallm__metrics_bytes(struct metallm__metrics_shard *s, uint64_t in, uint64_t out)
+void metallm__metrics_traffic(struct metallm__metrics_shard *s,
+                              const struct metallm__metrics_traffic *t)
 {
-    add(&s->bytes_in, in);
-    add(&s->bytes_out, out);
+    __atomic_store_n(&s->connections, t->connections, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->connections_total, t->connections_total, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->bytes_in, t->bytes_in, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->bytes_out, t->bytes_out, __ATOMIC_RELAXED);
 }

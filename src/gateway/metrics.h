@@ -94,9 +94,13 @@ void metallm__metrics_decided(struct metallm__metrics_shard *s,
                               uint64_t ns); /* router's own time */
 void metallm__metrics_feedback(struct metallm__metrics_shard *s, enum metallm__feedback_kind kind);
 void metallm__metrics_limited(struct metallm__metrics_shard *s, int kind); /* metallm__limit_kind */
-void metallm__metrics_connection(struct metallm__metrics_shard *s, int change); /* +1, -1 */
 void metallm__metrics_in_work(struct metallm__metrics_shard *s, int change);
-void metallm__metrics_bytes(struct metallm__metrics_shard *s, uint64_t in, uint64_t out);
+/* What a loop's server counted since the start, in place of what was told before. Any thread. */
+struct metallm__metrics_traffic {
+    uint64_t connections, connections_total, bytes_in, bytes_out;
+};
+void metallm__metrics_traffic(struct metallm__metrics_shard *s,
+                              const struct metallm__metrics_traffic *t);
 
 /* What is not counted here but is known elsewhere when a scrape comes. */
 struct metallm__metrics_breaker {

@@ -49,13 +49,10 @@ static struct metallm__metrics *some(void)
         metallm__metrics_decided(s, 5000);
         metallm__metrics_feedback(s, METALLM__FEEDBACK_GRADED);
         metallm__metrics_limited(s, 3);
-        metallm__metrics_connection(s, 1);
-        metallm__metrics_connection(s, 1);
         metallm__metrics_in_work(s, 1);
-        metallm__metrics_bytes(s, 10, 20);
+        metallm__metrics_traffic(s, &(struct metallm__metrics_traffic){i == 0 ? 2 : 1, 2, 10, 20});
     }
-    /* A connection may end on another count than it began. */
-    metallm__metrics_connection(metallm__metrics_shard(m, 1), -1);
+    /* A request may end on another count than it began. */
     metallm__metrics_in_work(metallm__metrics_shard(m, 1), -1);
     return m;
 }
