@@ -74,7 +74,8 @@ static int read_hint_headers(struct metallm__chat *c, metallm_error *err)
         if (name.n <= sizeof prefix - 1 || memcmp(name.p, prefix, sizeof prefix - 1) != 0)
             continue;
         rc = metallm__wire_hint_header(
-            &c->request.hints, metallm__span(name.p + sizeof prefix - 1, name.n - sizeof prefix + 1),
+            &c->request.hints,
+            metallm__span(name.p + sizeof prefix - 1, name.n - sizeof prefix + 1),
             headers.at[i].value, err);
     }
     return rc;
@@ -84,13 +85,12 @@ static bool read_ask(struct metallm__chat *c, enum metallm__wire_kind kind)
 {
     metallm_error err = {0};
     const char *param = NULL;
-    int rc =
-        metallm__wire_request_read(&c->request, kind, c->visit.http->body, &param, &err);
+    int rc = metallm__wire_request_read(&c->request, kind, c->visit.http->body, &param, &err);
     if (rc == METALLM_OK)
         rc = read_hint_headers(c, &err);
     if (rc == METALLM_OK)
         return true;
-    struct metallm__refusal no = {.status = rc == METALLM_ENOMEM  ? 503
+    struct metallm__refusal no = {.status = rc == METALLM_ENOMEM   ? 503
                                             : rc == METALLM_ELIMIT ? 413
                                                                    : 400,
                                   .type = "invalid_request_error",
@@ -126,8 +126,8 @@ static bool find_name(struct metallm__chat *c)
         v->router_slot = v->world->router_slots[c->name.router];
         is_there = key == NULL || metallm__key_allows_router(key, c->router->name);
     } else if (is_there) {
-        is_there = key == NULL ||
-                   metallm__key_allows_model(key, config->models[c->name.model].name);
+        is_there =
+            key == NULL || metallm__key_allows_model(key, config->models[c->name.model].name);
     }
     if (!is_there)
         refuse_name(c);
@@ -160,10 +160,8 @@ static bool admit(struct metallm__chat *c)
     c->is_counted = true;
     metallm__metrics_in_work(v->worker->shard, 1);
     if (most > 0 && now > most) {
-        struct metallm__refusal no = {.status = 503,
-                                      .type = "server_error",
-                                      .code = "overloaded",
-                                      .retry_after_ms = 1000};
+        struct metallm__refusal no = {
+            .status = 503, .type = "server_error", .code = "overloaded", .retry_after_ms = 1000};
         metallm__chat_refuse(c, &no, "too many requests are in work: try again in a second");
         return false;
     }
@@ -173,8 +171,8 @@ static bool admit(struct metallm__chat *c)
     uint64_t predicted =
         (uint64_t)c->request.needs.input_tokens + (output > 0 ? output : OUTPUT_GUESS);
     struct metallm__limit_refusal why = {0};
-    int rc = metallm__limits_admit(s->limits, v->key, predicted,
-                                   metallm__loop_now(v->worker->loop), NULL, &why);
+    int rc = metallm__limits_admit(s->limits, v->key, predicted, metallm__loop_now(v->worker->loop),
+                                   &c->limits, &why);
     if (rc == METALLM_EBUSY)
         return refuse_limit(c, &why);
     if (rc != METALLM_OK) {

@@ -15,10 +15,12 @@ struct metallm__chat {
     struct metallm__wire_request request;
     bool is_dry; /* /v1/route: the decision alone */
     struct metallm__name name;
-    const struct metallm__config_router *router; /* of the world's config; NULL: the LLM was named */
+    const struct metallm__config_router
+        *router; /* of the world's config; NULL: the LLM was named */
 
     /* Limits of the key. */
     uint64_t predicted_tokens;
+    struct metallm__limit_state limits; /* after this request, for its headers; 0: none */
     struct metallm__reservation reservation;
     bool is_counted; /* in shared->in_work */
 

@@ -10,9 +10,29 @@
 #include "wire/answer_text.h"
 
 /* Headers of an answer; the texts live in the caller's room. */
+struct limit_room {
+    char names[3][40], values[3][32];
+};
 struct head_room {
     char cost[32];
+    struct limit_room limits[2];
 };
+
+/* As OpenAI's: what a minute allows, what is left of it, and when all of it is back. */
+static void add_limit(struct metallm__reply *r, const char *what, uint64_t limit, uint64_t left,
+                      uint64_t reset_ms, struct limit_room *room)
+{
+    if (limit == 0)
+        return;
+    static const char *const kinds[3] = {"limit", "remaining", "reset"};
+    snprintf(room->values[0], sizeof room->values[0], "%llu", (unsigned long long)limit);
+    snprintf(room->values[1], sizeof room->values[1], "%llu", (unsigned long long)left);
+    snprintf(room->values[2], sizeof room->values[2], "%.3fs", (double)reset_ms / 1000);
+    for (int i = 0; i < 3; i++) {
+        snprintf(room->names[i], sizeof room->names[i], "x-ratelimit-%s-%s", kinds[i], what);
+        metallm__reply_add(r, room->names[i], metallm__span_of(room->values[i]));
+    }
+}
 
 static void add_own(const struct metallm__chat *c, struct metallm__reply *r, uint32_t llm,
                     double cost_usd, struct head_room *room)
@@ -20,6 +40,10 @@ static void add_own(const struct metallm__chat *c, struct metallm__reply *r, uin
     metallm__reply_add(r, "x-metallm-model",
                        metallm__span_of(c->visit.world->config->models[llm].name));
     metallm__reply_add(r, "x-metallm-decision", metallm__span_of(c->id_text));
+    const struct metallm__limit_state *l = &c->limits;
+    add_limit(r, "requests", l->requests_limit, l->requests_left, l->requests_reset_ms,
+              &room->limits[0]);
+    add_limit(r, "tokens", l->tokens_limit, l->tokens_left, l->tokens_reset_ms, &room->limits[1]);
     if (isnan(cost_usd))
         return;
     int n = snprintf(room->cost, sizeof room->cost, "%.9g", cost_usd);
@@ -102,8 +126,8 @@ static void send_last(struct metallm__chat *c, double cost_usd)
     metallm__buf_add(&all, p, at);
     metallm__buf_add(&all, cost, (size_t)len);
     metallm__buf_add(&all, p + at, n - at);
-    metallm__reply_piece(c->visit.x, all.failed ? metallm__span(p, n)
-                                                : metallm__span(all.data, all.len), NULL);
+    metallm__reply_piece(c->visit.x,
+                         all.failed ? metallm__span(p, n) : metallm__span(all.data, all.len), NULL);
     metallm__buf_fini(&all);
 }
 
@@ -194,8 +218,8 @@ void metallm__chat_call(struct metallm__chat *c)
 {
     struct metallm__visit *v = &c->visit;
     metallm__trace_text(&v->trace, c->trace_text);
-    c->trace = (struct metallm__header){
-        METALLM__SPAN("traceparent"), metallm__span(c->trace_text, METALLM__TRACEPARENT_LEN)};
+    c->trace = (struct metallm__header){METALLM__SPAN("traceparent"),
+                                        metallm__span(c->trace_text, METALLM__TRACEPARENT_LEN)};
     c->is_answer_kept = keeps_answer(c);
     c->was_called = true;
     struct metallm__ask_options options = {

@@ -104,9 +104,9 @@ static uint32_t setup_model(const struct metallm__chat *c, uint32_t model)
     const struct metallm__config *config = c->visit.world->config;
     for (uint32_t i = 0; i < c->view->count; i++) {
         uint32_t m = c->view->models[i];
-        if (c->view->config == config ? m == model
-                                      : strcmp(c->view->config->models[m].name,
-                                               config->models[model].name) == 0)
+        if (c->view->config == config
+                ? m == model
+                : strcmp(c->view->config->models[m].name, config->models[model].name) == 0)
             return i;
     }
     return METALLM__RECORD_NONE;
@@ -136,15 +136,14 @@ static void fill_outcome(const struct metallm__chat *c, const struct metallm__as
         return;
     const struct metallm__wire_usage *u = &r->answer.usage;
     out->cost_usd = r->cost_usd;
-    out->usage = (struct metallm__usage){
-        .input = u->input_tokens > 0 ? (uint64_t)u->input_tokens : 0,
-        .output = u->output_tokens > 0 ? (uint64_t)u->output_tokens : 0,
-        .cached = u->cached_tokens > 0 ? (uint64_t)u->cached_tokens : 0,
-        .is_known = u->input_tokens >= 0 && u->output_tokens >= 0,
-        .is_estimated = u->is_estimated};
+    out->usage =
+        (struct metallm__usage){.input = u->input_tokens > 0 ? (uint64_t)u->input_tokens : 0,
+                                .output = u->output_tokens > 0 ? (uint64_t)u->output_tokens : 0,
+                                .cached = u->cached_tokens > 0 ? (uint64_t)u->cached_tokens : 0,
+                                .is_known = u->input_tokens >= 0 && u->output_tokens >= 0,
+                                .is_estimated = u->is_estimated};
     if (c->answer.len > 0 && !c->answer.failed)
-        out->answer_hash =
-            metallm__answer_hash(metallm__span(c->answer.data, c->answer.len));
+        out->answer_hash = metallm__answer_hash(metallm__span(c->answer.data, c->answer.len));
 }
 
 static void copy_text(char *out, size_t room, struct metallm__span text)
@@ -166,8 +165,8 @@ static uint32_t fill_scopes(const struct metallm__chat *c, char names[2][96],
         enum metallm__period per =
             isnan(v->key->budget_usd) ? METALLM__PERIOD_DAY : v->key->budget_per;
         snprintf(names[count], 96, "key:%s", v->key->id);
-        scopes[count] = (struct metallm__journal_scope){
-            names[count], (int64_t)metallm__period_begin(per, wall)};
+        scopes[count] = (struct metallm__journal_scope){names[count],
+                                                        (int64_t)metallm__period_begin(per, wall)};
         count++;
     }
     if (c->router != NULL) {
@@ -176,8 +175,8 @@ static uint32_t fill_scopes(const struct metallm__chat *c, char names[2][96],
                 ? METALLM__PERIOD_DAY
                 : c->router->budget_per;
         snprintf(names[count], 96, "router:%.80s", c->router->name);
-        scopes[count] = (struct metallm__journal_scope){
-            names[count], (int64_t)metallm__period_begin(per, wall)};
+        scopes[count] = (struct metallm__journal_scope){names[count],
+                                                        (int64_t)metallm__period_begin(per, wall)};
         count++;
     }
     return count;

@@ -63,7 +63,8 @@ static uint32_t find_allowed(struct metallm__chat *c, uint8_t *allowed, const ch
         const struct metallm__llm *llm = &llms->items[m];
         bool is_open = llm->state == METALLM__LLM_ACTIVE ||
                        (llm->state == METALLM__LLM_DRAINING && c->session.model == m);
-        if (!is_open || !is_listed(&c->request.hints, llm->name) || !alias_lists(c->name.alias, m) ||
+        if (!is_open || !is_listed(&c->request.hints, llm->name) ||
+            !alias_lists(c->name.alias, m) ||
             (v->key != NULL && !metallm__key_allows_model(v->key, llm->name)))
             continue;
         if (!metallm__llm_fits(llm, c->request.kind, &c->request.needs, why))
@@ -131,8 +132,8 @@ static void price_money(struct metallm__chat *c, struct metallm__brain_query *q)
         cost[i] = c->decision.candidates[i].cost_usd;
     }
     struct metallm__limits *limits = v->worker->shared->limits;
-    q->money = metallm__limits_money(limits, v->key, quality, cost, c->view->count,
-                                     (uint64_t)c->time_ms);
+    q->money =
+        metallm__limits_money(limits, v->key, quality, cost, c->view->count, (uint64_t)c->time_ms);
     q->usd_left = metallm__limits_left(limits, v->key, (uint64_t)c->time_ms);
     if (q->usd_left <= 0)
         q->usd_left = 1e-12; /* 0 would mean no bound */
@@ -258,9 +259,8 @@ static void decide(struct metallm__chat *c)
         refuse_choice(c, rc, why, &err);
         return;
     }
-    metallm__metrics_decided(v->worker->shard,
-                             (uint64_t)((to.tv_sec - from.tv_sec) * 1000000000L +
-                                        (to.tv_nsec - from.tv_nsec)));
+    metallm__metrics_decided(v->worker->shard, (uint64_t)((to.tv_sec - from.tv_sec) * 1000000000L +
+                                                          (to.tv_nsec - from.tv_nsec)));
     take_order(c);
     if (c->is_dry)
         metallm__chat_tell(c);
@@ -488,8 +488,8 @@ void metallm__chat_tell(struct metallm__chat *c)
     struct metallm__buf b;
     metallm__buf_init(&b, (size_t)1 << 20);
     metallm__buf_printf(&b, "{\"id\":\"%s\",\"model\":", c->id_text);
-    metallm__wire_string_write(
-        &b, metallm__span_of(config->models[c->view->models[d->chosen]].name));
+    metallm__wire_string_write(&b,
+                               metallm__span_of(config->models[c->view->models[d->chosen]].name));
     metallm__buf_printf(&b, ",\"reason\":\"%s\"", reason_name(d->reason));
     put_number(&b, "propensity", d->propensity);
     put_number(&b, "dial", d->dial);
@@ -500,8 +500,7 @@ void metallm__chat_tell(struct metallm__chat *c)
     for (uint32_t i = 0; i < c->view->count; i++) {
         const struct metallm__candidate *e = &d->candidates[i];
         metallm__buf_puts(&b, i == 0 ? "{\"model\":" : ",{\"model\":");
-        metallm__wire_string_write(&b,
-                                   metallm__span_of(config->models[c->view->models[i]].name));
+        metallm__wire_string_write(&b, metallm__span_of(config->models[c->view->models[i]].name));
         put_number(&b, "quality", e->quality);
         put_number(&b, "quality_low", fmax(0, e->quality - 1.959964 * e->sd));
         put_number(&b, "quality_high", fmin(1, e->quality + 1.959964 * e->sd));
