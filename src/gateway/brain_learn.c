@@ -436,8 +436,9 @@ static void adopt_next(struct metallm__brain *brain)
     brain->base = brain->next.base;
     brain->base_seq = brain->next.seq;
     brain->window_len -= brain->next.taken;
-    memmove(brain->window, brain->window + brain->next.taken,
-            brain->window_len * sizeof *brain->window);
+    if (brain->window_len > 0)
+        memmove(brain->window, brain->window + brain->next.taken,
+                brain->window_len * sizeof *brain->window);
     brain->next.base = NULL;
     size_t left = 0;
     for (size_t i = 0; i < brain->correction_count; i++)

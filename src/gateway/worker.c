@@ -113,16 +113,29 @@ static const struct metallm__endpoint_row *find_endpoint(const struct metallm__r
     return NULL;
 }
 
+static void list_methods(struct metallm__span path, char *out, size_t room)
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (const struct metallm__endpoint_row *row = metallm__endpoints; row->path != NULL; row++)
+        if (path_fits(row, path) && n < room)
+            n += (size_t)snprintf(out + n, room - n, "%s%s%s", n > 0 ? ", " : "",
+                                  metallm__method_name(row->method),
+                                  row->method == METALLM__GET ? ", HEAD" : "");
+}
+
 static void refuse_path(struct metallm__visit *v, bool is_known)
 {
-    char text[METALLM_ERROR_BYTES];
+    char text[METALLM_ERROR_BYTES], methods[64];
+    list_methods(v->http->path, methods, sizeof methods);
     int shown = v->http->path.n > 100 ? 100 : (int)v->http->path.n;
     snprintf(text, sizeof text,
              is_known ? "%s is not a method of %.*s" : "there is no %s %.*s here",
              metallm__method_name(v->http->method), shown, v->http->path.p);
     struct metallm__refusal no = {.status = is_known ? 405 : 404,
                                   .type = "invalid_request_error",
-                                  .code = is_known ? "method_not_allowed" : "not_found"};
+                                  .code = is_known ? "method_not_allowed" : "not_found",
+                                  .allow = is_known ? methods : NULL};
     metallm__visit_refuse(v, &no, text);
     metallm__visit_free(v);
 }
@@ -189,9 +202,9 @@ static struct metallm__headers compose(const struct metallm__visit *v,
                                        const struct metallm__reply *r,
                                        struct metallm__header room[METALLM__REPLY_HEADERS_MAX + 2])
 {
-    room[0] = (struct metallm__header){
-        METALLM__SPAN("content-type"),
-        metallm__span_of(r->type == NULL ? "application/json" : r->type)};
+    room[0] =
+        (struct metallm__header){METALLM__SPAN("content-type"),
+                                 metallm__span_of(r->type == NULL ? "application/json" : r->type)};
     room[1] = (struct metallm__header){METALLM__SPAN("x-request-id"),
                                        metallm__span(v->id, METALLM__REQUEST_ID_LEN)};
     memcpy(room + 2, r->headers, r->count * sizeof *r->headers);
@@ -258,6 +271,8 @@ void metallm__visit_refuse(struct metallm__visit *v, const struct metallm__refus
                  (unsigned long long)((why->retry_after_ms + 999) / 1000));
         metallm__reply_add(&r, "retry-after", metallm__span_of(seconds));
     }
+    if (why->allow != NULL)
+        metallm__reply_add(&r, "allow", metallm__span_of(why->allow));
     struct metallm__buf body;
     metallm__buf_init(&body, 65536);
     struct metallm__wire_refusal text = {

@@ -67,6 +67,7 @@ struct metallm__worker {
     struct metallm__judging *judgings[METALLM__JUDGING_MAX]; /* by a judge, now (judge.c) */
     bool is_draining, is_drained;
     struct metallm__mail poke;   /* from the control thread: time to stop */
+    atomic_uint pokes;           /* not yet delivered: one mail carries them all */
     struct metallm__timer leave; /* when draining: looks whether all is over */
     uint64_t leave_ns;           /* what is left then is dropped */
     bool is_started;
@@ -132,6 +133,7 @@ struct metallm__refusal {
     int status;
     const char *type, *code, *param; /* code and param may be NULL */
     uint64_t retry_after_ms;         /* 0: no Retry-After */
+    const char *allow;               /* methods; NULL: no Allow */
 };
 void metallm__visit_refuse(struct metallm__visit *v, const struct metallm__refusal *why,
                            const char *message);

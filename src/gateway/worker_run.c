@@ -16,8 +16,8 @@ static struct metallm__http_limits limits_of(const struct metallm__config *c)
     l.head_bytes = (uint32_t)c->limits.header_bytes;
     l.headers = (uint32_t)c->limits.header_count;
     l.body_bytes = c->limits.body_bytes;
-    l.requests = c->limits.requests_per_connection == 0 ? UINT64_MAX
-                                                        : c->limits.requests_per_connection;
+    l.requests =
+        c->limits.requests_per_connection == 0 ? UINT64_MAX : c->limits.requests_per_connection;
     l.connections = c->limits.connections == 0 ? UINT32_MAX : (uint32_t)c->limits.connections;
     l.connections_peer = (uint32_t)c->limits.connections_per_address;
     l.idle_ms = (uint32_t)c->limits.idle_ms;
@@ -29,9 +29,8 @@ static struct metallm__http_limits limits_of(const struct metallm__config *c)
 
 static void leave_fired(struct metallm__timer *timer)
 {
-    struct metallm__worker *w = (struct metallm__worker *)(void *)((char *)timer -
-                                                                   offsetof(struct metallm__worker,
-                                                                            leave));
+    struct metallm__worker *w =
+        (struct metallm__worker *)(void *)((char *)timer - offsetof(struct metallm__worker, leave));
     uint64_t now = metallm__loop_now(w->loop);
     if (w->leave_ns == 0)
         w->leave_ns = now + LEAVE_MOST_NS;
@@ -58,8 +57,11 @@ static void poked(struct metallm__mail *mail)
 {
     struct metallm__worker *w =
         (struct metallm__worker *)(void *)((char *)mail - offsetof(struct metallm__worker, poke));
+    bool is_again = atomic_exchange(&w->pokes, 0) > 1 || w->is_draining;
+    if (w->server == NULL) /* it came after the loop's end, while the worker is freed */
+        return;
     uint64_t grace = metallm__worker_world(w)->config->limits.drain_ms;
-    metallm__http_server_drain(w->server, w->is_draining ? 0 : (uint32_t)grace);
+    metallm__http_server_drain(w->server, is_again ? 0 : (uint32_t)grace);
     w->is_draining = true;
 }
 
@@ -164,7 +166,8 @@ int metallm__worker_start(struct metallm__worker *w, metallm_error *err)
 
 void metallm__worker_stop(struct metallm__worker *w)
 {
-    metallm__loop_mail(w->loop, &w->poke);
+    if (atomic_fetch_add(&w->pokes, 1) == 0)
+        metallm__loop_mail(w->loop, &w->poke);
 }
 
 void metallm__worker_join(struct metallm__worker *w)
@@ -179,6 +182,7 @@ void metallm__worker_free(struct metallm__worker *w)
     if (w == NULL)
         return;
     metallm__http_server_free(w->server);
+    w->server = NULL;
     metallm__upstream_free(w->upstream);
     for (uint32_t i = 0; i < w->seat_count; i++)
         metallm__brain_reader_free(w->seats[i].reader);
