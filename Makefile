@@ -1,13 +1,13 @@
 # metallm: a thin front for meson; 'make' alone lists the targets. The scripts need no make.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check tsan fuzz bench reproduce format lint install uninstall clean
+.PHONY: help build demo test check check-live tsan fuzz bench reproduce format lint install uninstall clean
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 export OPENBLAS_NUM_THREADS ?= 1
 
 help: ## this list
 	@echo "metallm: make TARGET"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 build: ## the tool, as build/metallm
 	scripts/build build -Dtests=disabled
@@ -21,10 +21,16 @@ test: ## sets up and runs everything (scripts/test)
 check: ## the suites under AddressSanitizer and UndefinedBehaviorSanitizer
 	scripts/test asan
 
+check-live: ## the gateway before two real small LLMs (fetches 355 MB)
+	scripts/setup test
+	scripts/venv live tests/gateway/requirements-live.txt
+	CC=gcc scripts/build build-gcc -Dtests=enabled -Ddeveloper=true
+	meson test -C build-gcc --no-rebuild --print-errorlogs gateway-live
+
 tsan: ## the threaded suites under ThreadSanitizer
 	CC=gcc scripts/build build-tsan -Dtests=enabled -Db_sanitize=thread --optimization=1
 	TSAN_OPTIONS="suppressions=$(CURDIR)/tests/support/tsan.supp" \
-		meson test -C build-tsan --no-rebuild --print-errorlogs --suite unit --timeout-multiplier 8
+		meson test -C build-tsan --no-rebuild --print-errorlogs --suite unit --suite gateway --timeout-multiplier 8
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60) with libFuzzer
 	scripts/fuzz $(FUZZ_SECONDS)

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Real LLMs: SmolLM2-135M and Gemma-270M behind llama.cpp's server, routed, streamed, with feedback.
+
+'make check-live' fetches them (355 MB) and runs this; without them the tests are skipped."""
+import os
+import pathlib
+import subprocess
+import unittest
+
+from support.gateway import SLOW, GatewayTest, free_port, raw, wait_for
+
+CACHE = pathlib.Path(os.environ.get("METALLM_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "metallm"))
+PYTHON = CACHE / "venv-live/bin/python"
+QUESTIONS = ["What is the capital of France?", "What is 2 + 3?", "Name a colour.",
+             "Write one sentence about the sea."]
+
+
+@unittest.skipUnless((CACHE / "venv-live/ready").exists(),
+                     "the real LLMs are fetched by 'make check-live'")
+class RealModels(GatewayTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.ports, cls.servers = {}, []
+        for name in ("smollm2", "gemma"):
+            cls.ports[name] = free_port()
+            log = open(f"/tmp/metallm-live-{os.getpid()}-{name}.log", "wb")
+            cls.addClassCleanup(os.unlink, log.name)
+            cls.servers.append(subprocess.Popen(
+                [PYTHON, pathlib.Path(__file__).parent / "support/llama.py", name,
+                 str(cls.ports[name]), str(CACHE)], stdout=log, stderr=log))
+            log.close()
+            cls.addClassCleanup(cls.servers[-1].wait)
+            cls.addClassCleanup(cls.servers[-1].kill)
+        for port in cls.ports.values():
+            wait_for(lambda p=port: healthy(p), 120, "the LLM is loaded")
+
+    def gateway_of(self, **router):
+        return self.gateway({
+            "encoder": "minilm",
+            "models": [{"name": name, "base_url": f"http://127.0.0.1:{port}/v1",
+                        "price": {"input": price, "output": 2 * price},
+                        "timeouts": {"first_token_ms": 60000}}
+                       for (name, port), price in zip(self.ports.items(), (0.1, 0.2))],
+            "routers": [{"name": "auto", "mode": "online", "dial": 0.0, "seed": 2,
+                         "explore": {"share": 0.2, "cap": 0.2}, **router}]})
+
+    def test_routed_streamed_and_taught(self):
+        gateway = self.gateway_of()
+        for name in self.ports:
+            self.assertEqual(gateway.chat(QUESTIONS[0], model=name, max_tokens=8).status, 200)
+        for i in range(30):
+            told = gateway.chat(QUESTIONS[i % 4], stream=i % 2 == 0, max_tokens=6,
+                                **({"stream_options": {"include_usage": True}} if i % 2 == 0
+                                   else {}))
+            self.assertEqual(told.status, 200, told.body[:300])
+            self.assertTrue(told.text() or told.json())
+            # This user likes Gemma's answers.
+            self.assertEqual(gateway.feedback(told.decision, int(told.model == "gemma")).status, 200)
+        record = self.decided(gateway, told.decision)
+        self.assertGreater(record["usage"]["output_tokens"], 0)
+        self.assertFalse(record["usage"]["is_estimated"])
+        late = [gateway.chat(QUESTIONS[i % 4], max_tokens=2).model for i in range(15)]
+        self.assertGreaterEqual(late.count("gemma"), 9, late)
+
+    def test_the_official_client_streams_from_a_real_llm(self):
+        import openai
+        gateway = self.gateway_of()
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{gateway.port}/v1", api_key="unused",
+                               max_retries=0, timeout=60 * SLOW)
+        stream = client.chat.completions.create(
+            model="smollm2", stream=True, max_tokens=12, temperature=0,
+            messages=[{"role": "user", "content": QUESTIONS[0]}])
+        pieces = [c.choices[0].delta.content or "" for c in stream if c.choices]
+        self.assertGreater(len([p for p in pieces if p]), 3)
+
+    def test_a_client_that_hangs_up_frees_the_llm(self):
+        gateway = self.gateway_of()
+        body = (b'{"model":"smollm2","stream":true,"max_tokens":64,"messages":[{"role":"user",'
+                b'"content":"Tell a long story."}]}')
+        for _ in range(4):  # the server has two slots
+            raw(gateway.port, b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: "
+                + str(len(body)).encode() + b"\r\n\r\n" + body, timeout=0.3)
+        self.assertEqual(gateway.chat(QUESTIONS[1], model="smollm2", max_tokens=2).status, 200)
+
+
+def healthy(port):
+    try:
+        return raw(port, b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+                   timeout=2).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    unittest.main()
