@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "support/cmocka_all.h"
+#include "support/fail_alloc.h"
 #include "support/net_world.h"
 
 static const struct metallm__headers no_headers = {NULL, 0};
@@ -320,6 +321,32 @@ static void a_reader_that_stalls_is_cut(void **state)
     assert_int_equal(net_world_stop(&w).refused[METALLM__REFUSED_STALL], 1);
 }
 
+/* Whatever fails, a client gets its answer, a refusal, or a closed connection; nothing is left. */
+static void without_memory_a_request_ends_somehow(void **state)
+{
+    (void)state;
+    long answered = 0;
+    for (long n = 0; answered < 3; n++) {
+        struct net_world w;
+        struct net_peer p;
+        net_world_start(&w, NULL);
+        fail_alloc_at(n);
+        net_connect(&p, w.port);
+        net_say(w.loop, &p, "POST /pieces HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+        for (int i = 0; i < 400 && net_read(&p) && net_count(&p, "0\r\n\r\n") == 0; i++) {
+            metallm__loop_turn(w.loop, 1);
+            w.time.mono_ns += 1000000; /* an accept without memory is tried again */
+        }
+        answered += fail_alloc_seen() <= n; /* none failed */
+        bool is_refused = net_count(&p, "HTTP/1.1 503 ") == 1;
+        assert_true(p.fd < 0 || is_refused || net_count(&p, "0\r\n\r\n") == 1);
+        fail_alloc_at(-1);
+        net_free(&p);
+        net_turn(w.loop, 2);
+        assert_int_equal(net_world_stop(&w).requests_open, 0);
+    }
+}
+
 static void freeing_tells_handlers(void **state)
 {
     (void)state;
@@ -366,6 +393,7 @@ int main(void)
         cmocka_unit_test(an_exchange_outlives_its_client),
         cmocka_unit_test(a_slow_reader_is_seen_and_loses_nothing),
         cmocka_unit_test(a_reader_that_stalls_is_cut),
+        cmocka_unit_test(without_memory_a_request_ends_somehow),
         cmocka_unit_test(freeing_tells_handlers),
         cmocka_unit_test(an_address_in_use_is_an_error_at_once),
     };
