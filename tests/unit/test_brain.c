@@ -488,8 +488,7 @@ static void failing_memory_is_told_at_every_step(void **state)
 
 static void *ask_often(void *payload)
 {
-    struct brain_box *box = payload;
-    struct brain_box mine = *box;
+    struct brain_box mine = {0};
     struct ask a;
     metallm_rng rng;
     metallm_rng_seed(&rng, 9);
@@ -515,7 +514,9 @@ static void loops_decide_while_it_learns_and_is_configured(void **state)
     pthread_t threads[2];
     box_open(&box, router);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, ask_often, &box), 0);
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, ask_often, metallm__brains_find(box.brains, "auto")),
+            0);
     for (int i = 0; i < 10; i++) {
         teach(&box, 30, 0.9, 0.5);
         box_configure(&box, i % 2 ? box_models : three, router);
