@@ -2,6 +2,9 @@
  * request.c - see request.h: the body is parsed once; its members are walked together with their
  * byte ranges. What the text routed on is made of stands in request_text.c, hints in hints.c. */
 #include <limits.h>
+#if defined __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "base/error.h"
 #include "wire/request_parts.h"
@@ -9,13 +12,28 @@
 
 uint64_t metallm__token_units(struct metallm__span text)
 {
-    size_t other = 0, more = 0; /* first and further bytes of characters beyond ASCII */
-    for (size_t i = 0; i < text.n; i++) {
+    size_t i = 0, high = 0, more = 0; /* bytes beyond ASCII; of them: not a character's first */
+#if defined __SSE2__
+    const __m128i zero = _mm_setzero_si128(), first = _mm_set1_epi8((char)0xc0);
+    __m128i highs = zero, mores = zero; /* two sums each */
+    for (; text.n - i >= 16; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(text.p + i));
+        if (_mm_movemask_epi8(v) == 0) /* mostly */
+            continue;
+        __m128i is_high = _mm_sub_epi8(zero, _mm_cmplt_epi8(v, zero)); /* signed */
+        __m128i is_more = _mm_sub_epi8(zero, _mm_cmplt_epi8(v, first));
+        highs = _mm_add_epi64(highs, _mm_sad_epu8(is_high, zero));
+        mores = _mm_add_epi64(mores, _mm_sad_epu8(is_more, zero));
+    }
+    high = (size_t)_mm_cvtsi128_si64(_mm_add_epi64(highs, _mm_unpackhi_epi64(highs, highs)));
+    more = (size_t)_mm_cvtsi128_si64(_mm_add_epi64(mores, _mm_unpackhi_epi64(mores, mores)));
+#endif
+    for (; i < text.n; i++) {
         unsigned char c = (unsigned char)text.p[i];
-        other += c >= 0xc0;
+        high += c >= 0x80;
         more += (c & 0xc0) == 0x80;
     }
-    return (uint64_t)(text.n - other - more) * 5 + (uint64_t)other * 16;
+    return (uint64_t)(text.n - high) * 5 + (uint64_t)(high - more) * 16;
 }
 
 uint32_t metallm__tokens_estimate(struct metallm__span text)

@@ -495,6 +495,16 @@ static void tokens_are_estimated_by_characters(void **state)
     assert_int_equal(metallm__tokens_estimate(metallm__span_of("abcd")), 1);
     assert_int_equal(metallm__tokens_estimate(metallm__span_of("abcde")), 2);
     assert_int_equal(metallm__tokens_estimate(metallm__span_of("\xe6\x97\xa5\xe6\x9c\xac")), 2);
+    char many[256]; /* 85 characters of three bytes: long and short ways of counting agree */
+    for (int i = 0; i < 255; i++)
+        many[i] = "\xe6\x97\xa5"[i % 3];
+    for (size_t n = 0; n <= 255; n++) {
+        uint64_t units = 0;
+        for (size_t i = 0; i < n; i++)
+            units += metallm__token_units(metallm__span(many + i, 1));
+        assert_int_equal(metallm__token_units(metallm__span(many, n)), units);
+    }
+    assert_int_equal(metallm__tokens_estimate(metallm__span(many, 255)), 68);
 }
 
 int main(void)
