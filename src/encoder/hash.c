@@ -15,17 +15,18 @@
 #define WORDS_MAX  256u            /* of the beginning, and of the end */
 #define RING       (WORDS_MAX + 1) /* reading past the last word spoils one more place */
 #define WORD_BYTES 48u             /* of a word that count */
-#define GRAM_MIN   3u
-#define GRAM_MAX   5u
+#define GRAM_MIN   3u              /* to 5 bytes */
 
 enum { SEED_WORD = 1, SEED_PAIR = 2, SEED_GRAM = 3 };
 
 /* Odd constants: the golden ratio's and one of its like (Steele and Vigna, 2021). */
 #define MULTIPLIER UINT64_C(0x9e3779b97f4a7c15)
 #define FINISHER   UINT64_C(0xd1342543de82ef95)
+#define THIRD      UINT64_C(0xaf251af3b0f025b5)
 
 /* The hashes of single words weigh more than what they are made of. */
-static const float weight_word = 1.0f, weight_pair = 0.5f, weight_gram = 0.25f;
+static const float weight_word[2] = {1, -1}, weight_pair[2] = {0.5f, -0.5f},
+                   weight_gram[2] = {0.25f, -0.25f};
 
 struct word {
     char bytes[WORD_BYTES + 2 + 8]; /* lower case, between two blanks; the rest may be anything */
@@ -39,28 +40,34 @@ static uint64_t mix(uint64_t h)
     return h ^ (h >> 29);
 }
 
-/* The next n <= 8 bytes as a number, the same on every machine; reads 8. */
-static uint64_t load(const char *bytes, uint32_t n)
+/* 8 bytes as a number, the same on every machine. */
+static uint64_t load(const char *bytes)
 {
     uint64_t v;
     memcpy(&v, bytes, sizeof v);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     v = __builtin_bswap64(v);
 #endif
-    return n >= 8 ? v : v & ((UINT64_C(1) << (8 * n)) - 1);
+    return v;
+}
+
+static uint64_t first(uint64_t v, uint32_t bytes)
+{
+    return bytes >= 8 ? v : v & ((UINT64_C(1) << (8 * bytes)) - 1);
 }
 
 static uint64_t hash_word(const struct word *w)
 {
     uint64_t h = SEED_WORD + w->len;
     for (uint32_t i = 0; i < w->len; i += 8)
-        h = mix((h ^ load(w->bytes + i, w->len - i)) * MULTIPLIER);
+        h = mix((h ^ first(load(w->bytes + i), w->len - i)) * MULTIPLIER);
     return h;
 }
 
-static void add(float *v, uint64_t h, float weight)
+/* The upper bits of a hash say where and with which sign. */
+static void add(float *v, uint64_t h, const float signed_weight[2])
 {
-    v[h % DIM] += (h >> 63) != 0 ? -weight : weight;
+    v[h >> 56] += signed_weight[(h >> 55) & 1];
 }
 
 static void add_word(float *v, const struct word *w, const struct word *before)
@@ -68,9 +75,16 @@ static void add_word(float *v, const struct word *w, const struct word *before)
     add(v, w->hash, weight_word);
     if (before != NULL)
         add(v, mix((before->hash + SEED_PAIR) * MULTIPLIER ^ w->hash), weight_pair);
-    for (uint32_t n = GRAM_MIN; n <= GRAM_MAX; n++)
-        for (uint32_t i = 0; i + n <= w->len; i++)
-            add(v, mix((load(w->bytes + i, n) + SEED_GRAM + n) * MULTIPLIER), weight_gram);
+    /* One multiplication hashes a gram: multiply-shift (Dietzfelbinger et al., 1997). A word has at
+     * least three bytes, its blanks among them; what it lacks for longer grams is left out. */
+    for (uint32_t i = 0; i + GRAM_MIN <= w->len; i++) {
+        uint64_t eight = load(w->bytes + i), left = w->len - i;
+        add(v, (first(eight, 3) + SEED_GRAM) * MULTIPLIER, weight_gram);
+        if (left > 3)
+            add(v, (first(eight, 4) + SEED_GRAM) * FINISHER, weight_gram);
+        if (left > 4)
+            add(v, (first(eight, 5) + SEED_GRAM) * THIRD, weight_gram);
+    }
 }
 
 /* Damps repetition (square root), then unit length; no words at all give the first unit vector. */
@@ -105,29 +119,54 @@ static enum kind kind_of(int32_t c)
     return metallm__char_is_cjk(c) || metallm__char_is_punct(c) ? SINGLE : LETTER;
 }
 
-/* An ASCII letter or digit: most of most texts. */
-static bool is_plain(unsigned char c)
+/* The small form of an ASCII letter or digit; 0: it is neither. */
+static const char small_form[256] = {
+    ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6',
+    ['7'] = '7', ['8'] = '8', ['9'] = '9', ['a'] = 'a', ['b'] = 'b', ['c'] = 'c', ['d'] = 'd',
+    ['e'] = 'e', ['f'] = 'f', ['g'] = 'g', ['h'] = 'h', ['i'] = 'i', ['j'] = 'j', ['k'] = 'k',
+    ['l'] = 'l', ['m'] = 'm', ['n'] = 'n', ['o'] = 'o', ['p'] = 'p', ['q'] = 'q', ['r'] = 'r',
+    ['s'] = 's', ['t'] = 't', ['u'] = 'u', ['v'] = 'v', ['w'] = 'w', ['x'] = 'x', ['y'] = 'y',
+    ['z'] = 'z', ['A'] = 'a', ['B'] = 'b', ['C'] = 'c', ['D'] = 'd', ['E'] = 'e', ['F'] = 'f',
+    ['G'] = 'g', ['H'] = 'h', ['I'] = 'i', ['J'] = 'j', ['K'] = 'k', ['L'] = 'l', ['M'] = 'm',
+    ['N'] = 'n', ['O'] = 'o', ['P'] = 'p', ['Q'] = 'q', ['R'] = 'r', ['S'] = 's', ['T'] = 't',
+    ['U'] = 'u', ['V'] = 'v', ['W'] = 'w', ['X'] = 'x', ['Y'] = 'y', ['Z'] = 'z',
+};
+
+/* Takes the ASCII letters and digits at p; what a word has no room for is passed over. */
+static const char *take_plain(const char *p, const char *end, struct word *w)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    char c;
+    for (; p < end && (c = small_form[(unsigned char)*p]) != 0; p++)
+        if (w->len <= WORD_BYTES)
+            w->bytes[w->len++] = c;
+    return p;
 }
 
 /* Reads the next word at *p: a run of letters and digits, or a single other mark. False: none. */
 static bool next_word(const char **p, const char *end, struct word *w)
 {
+    const char *at = *p;
     w->len = 0;
     w->bytes[w->len++] = ' ';
-    while (*p < end) {
-        int32_t c = (unsigned char)**p;
-        size_t n = c < 0x80 ? 1 : metallm__utf8_decode(*p, (size_t)(end - *p), &c);
-        enum kind kind = is_plain((unsigned char)**p) ? LETTER : kind_of(c);
+    while ((at = take_plain(at, end, w)) < end) {
+        int32_t c = (unsigned char)*at;
+        if (c == ' ') {
+            if (w->len > 1)
+                break;
+            at++;
+            continue;
+        }
+        size_t n = c < 0x80 ? 1 : metallm__utf8_decode(at, (size_t)(end - at), &c);
+        enum kind kind = kind_of(c);
         if (kind != LETTER && w->len > 1)
             break;
         if (kind != SPACE)
-            put(w, *p, n);
-        *p += n;
+            put(w, at, n);
+        at += n;
         if (kind == SINGLE)
             break;
     }
+    *p = at;
     if (w->len == 1)
         return false;
     w->bytes[w->len++] = ' ';

@@ -18,6 +18,10 @@ void metallm__mul_nt(const float *a, const float *b, float *out, size_t n, size_
 {
     if (n == 0 || m == 0)
         return;
+    if (n == 1) { /* without packing b anew for a single row */
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)m, (int)k, 1, b, (int)k, a, 1, 0, out, 1);
+        return;
+    }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)m, (int)k, 1, a, (int)k, b,
                 (int)k, 0, out, (int)m);
 }
