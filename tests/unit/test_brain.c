@@ -492,9 +492,7 @@ static void *ask_often(void *payload)
     struct ask a;
     metallm_rng rng;
     metallm_rng_seed(&rng, 9);
-    assert_int_equal(
-        metallm__brain_reader_new(&mine.reader, metallm__brains_find(box->brains, "auto"), NULL),
-        METALLM_OK);
+    assert_int_equal(metallm__brain_reader_new(&mine.reader, payload, NULL), METALLM_OK);
     ask_init(&a, &rng);
     for (int i = 0; i < 1500; i++) {
         assert_int_equal(decide(&mine, &a), METALLM_OK);

@@ -86,7 +86,7 @@ static void exploration_keeps_its_floor_and_cap(void **state)
                                    .cap = 0.2,
                                    .allowance = NAN,
                                    .is_new = newcomer,
-                                   .is_watched = none};
+                                   .watched = none};
     double scores[3], chance[3];
     metallm_rng rng;
     metallm_rng_seed(&rng, 1);
