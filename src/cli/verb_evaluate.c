@@ -325,6 +325,8 @@ const struct cli_verb cli_verb_evaluate = {
         "Models that only the router or only the files know are left out and told. A missing "
         "score leaves its query out of the mean of whoever chose that model. Without any costs "
         "the curve is dial 0 alone.\n\n"
+        "A tiered router decides cheap first, as with route; how many queries needed the fine "
+        "encoder, and what is lost against giving it all of them, stands beside the rest.\n\n"
         "Every figure is defined in docs/evaluation.md.",
     .examples = "  metallm evaluate router.safetensors test.jsonl\n"
                 "  metallm evaluate router.safetensors test/ --prices prices.yaml --json\n"
