@@ -5,6 +5,9 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/mem.h"

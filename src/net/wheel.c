@@ -5,6 +5,9 @@
  * and is moved when that slot's time comes, so that a deadline moved by each request costs nothing.
  */
 #include "net/wheel.h"
+
+#include <string.h>
+
 #define OFF_WHEEL 255u /* level of a timer that is on the list of those being fired */
 
 void metallm__wheel_init(struct metallm__wheel *w, uint64_t now_ns)

@@ -370,6 +370,36 @@ static void plain_http_to_a_tls_port_is_cut(void **state)
     stop(&w);
 }
 
+static void a_handshake_that_does_not_come_is_timed(void **state)
+{
+    (void)state;
+    static const struct metallm__http_call_events events = {
+        .head = on_head, .body = on_body, .end = on_end, .failed = on_failed};
+    struct world w;
+    struct net_peer p;
+    struct metallm__http_call *c;
+    struct metallm__origin *silent = NULL;
+    uint16_t port;
+    int listener = net_listen(&port);
+    start(&w, "good", "localhost", "ca.pem", false);
+    assert_int_equal(metallm__origin_get(&silent, w.pool, "localhost", port, w.trust, NULL),
+                     METALLM_OK);
+    struct metallm__http_call_options o = {.origin = silent,
+                                           .method = METALLM__GET,
+                                           .target = METALLM__SPAN("/"),
+                                           .connect_ns = UINT64_C(300000000)};
+    assert_int_equal(metallm__http_call_start(&c, &o, &events, &w, NULL), METALLM_OK);
+    net_accept(w.loop, listener, &p);
+    assert_true(net_wait(w.loop, &w.is_over));
+    assert_int_equal(w.why, METALLM__HTTP_TIMEOUT_CONNECT);
+    assert_string_equal(w.message, "no TLS handshake in time");
+    assert_true(net_ends(w.loop, &p));
+    net_free(&p);
+    close(listener);
+    metallm__origin_put(silent);
+    stop(&w);
+}
+
 static void a_session_is_used_again(void **state)
 {
     (void)state;
@@ -394,6 +424,7 @@ int main(void)
         cmocka_unit_test(a_certificate_is_replaced_while_serving),
         cmocka_unit_test(bad_files_are_named),
         cmocka_unit_test(plain_http_to_a_tls_port_is_cut),
+        cmocka_unit_test(a_handshake_that_does_not_come_is_timed),
         cmocka_unit_test(a_session_is_used_again),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
