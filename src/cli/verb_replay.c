@@ -19,7 +19,7 @@ struct replay_options {
     const char *policy, *events, *models, *log, *page;
     bool is_online, is_joint, is_in_order, is_json;
     double hybrid, offline, dial, budget, lambda, gamma, explore;
-    uint64_t seeds, seed, steps, axes, points;
+    uint64_t seeds, seed, steps, axes, points, budget_per;
 };
 
 #define AT(field) offsetof(struct replay_options, field)
@@ -64,6 +64,15 @@ static const struct cli_option replay_table[] = {
      .low = 1e-12,
      .high = 1e6,
      .help = "dollars a request to spend in the mean, in place of the dial"},
+    {.name = "budget-per",
+     .kind = CLI_COUNT,
+     .offset = AT(budget_per),
+     .arg = "N",
+     .fallback = "1",
+     .low = 1,
+     .high = 1e9,
+     .help =
+         "the budget is for N requests, a period in which it is neither overrun nor carried on"},
     {.name = "joint",
      .kind = CLI_FLAG,
      .offset = AT(is_joint),
@@ -215,6 +224,8 @@ static int check_options(const struct replay_options *o, metallm_error *err)
                                   "--online, --hybrid and --offline exclude each other");
     if (o->is_joint && !(o->is_online || o->hybrid > 0 || o->offline > 0))
         return metallm__error_set(err, CLI_EUSAGE, "--joint needs --online, --hybrid or --offline");
+    if (o->budget_per > 1 && !(o->budget > 0))
+        return metallm__error_set(err, CLI_EUSAGE, "--budget-per says what --budget is for");
     if (o->budget > 0 && (o->dial > 0 || o->is_joint))
         return metallm__error_set(err, CLI_EUSAGE,
                                   "--budget takes the place of --dial, and is not for --joint");
@@ -252,7 +263,11 @@ static int make_settings(const struct replay_options *o, double scale,
     a->dial = o->dial;
     a->scale = scale;
     if (o->budget > 0)
-        a->pacer.usd_per_request = o->budget;
+        a->pacer.usd_per_request = o->budget / (double)o->budget_per;
+    if (o->budget > 0 && o->budget_per > 1) { /* a replay's clock counts requests */
+        a->pacer.usd_per_period = o->budget;
+        a->pacer.period_s = (double)o->budget_per;
+    }
     const char *policy = o->policy != NULL ? o->policy : starts_cold ? "linucb" : "greedy";
     return metallm__policy_parse(&a->policy, policy, err);
 }
@@ -276,6 +291,8 @@ static void print_table(FILE *out, const struct metallm__replay_result *r,
     print_mean(out, "dollars a 10,000 requests", &r->cost, 1e4);
     if (r->budget > 0)
         print_mean(out, "share of the budget", &r->budget_used, 1);
+    if (isfinite(r->period_most))
+        fprintf(out, "  %-26s%.4f\n", "  of the fullest period", r->period_most);
     print_mean(out, "reward", &r->reward, 1);
     fprintf(out, "  %-26s%.4f\n  %-26s%.4f\n  %-26s%.4f\n", "  oracle", r->reward_oracle,
             "  best fixed policy", r->reward_best_policy,

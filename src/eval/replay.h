@@ -117,6 +117,8 @@ struct metallm__replay_result {
     struct metallm__mean quality_rows;          /* the same mean, its interval over queries */
     double budget;                              /* dollars a request; 0: none */
     struct metallm__mean budget_used;           /* share of it */
+    double
+        period_most; /* share of its money that the fullest whole period spent; NaN: no periods */
     struct metallm__mean regret, regret_best_model, regret_best_policy; /* a request */
     double reward_oracle, reward_best_model, reward_best_policy;
     double explored, changes; /* share of draws to learn; alarms a run */

@@ -64,6 +64,8 @@ static void print_head(struct metallm__buf *b, const struct metallm__replay_resu
     if (!(r->budget > 0))
         metallm__buf_puts(b, ",\"budget_used\":null");
     print_means(b, means, sizeof means / sizeof means[0] - (r->budget > 0 ? 0 : 1));
+    if (isfinite(r->period_most))
+        print_field(b, "budget_period_most", r->period_most);
     metallm__buf_puts(b, ",\"ci_queries\":{\"quality\":");
     print_pair(b, r->quality_rows.low, r->quality_rows.high);
     metallm__buf_puts(b, "}");

@@ -24,6 +24,8 @@ struct metallm__sums {
     double now[SERIES], since[SERIES]; /* of this run; since the last point */
     uint64_t in_point, point;
     double changes, explored; /* over all runs */
+    uint64_t period;          /* requests; 0: none */
+    double period_cost, period_most;
     struct acc runs[SERIES];
     struct acc *curve;  /* points x SERIES */
     double *share;      /* models; counts over all runs */
@@ -66,6 +68,8 @@ int metallm__sums_new(struct metallm__sums **out, const struct metallm__replay_i
     s->points = opts->points > 0 ? opts->points : 200;
     if (s->points > steps)
         s->points = (uint32_t)steps;
+    if (opts->agent.pacer.usd_per_period > 0)
+        s->period = (uint64_t)opts->agent.pacer.period_s;
     if (opts->event_count > 0) {
         s->every = steps / 5000 > METALLM__PANEL_EVERY ? steps / 5000 : METALLM__PANEL_EVERY;
         s->looks = (size_t)((steps + s->every - 1) / s->every);
@@ -118,6 +122,11 @@ void metallm__sums_add(struct metallm__sums *s, const struct metallm__got *g)
     s->explored += g->explored;
     s->row_sum[g->row] += g->quality;
     s->row_seen[g->row]++;
+    s->period_cost += g->cost;
+    if (s->period > 0 && (g->step + 1) % s->period == 0) {
+        s->period_most = fmax(s->period_most, s->period_cost);
+        s->period_cost = 0;
+    }
     s->in_point++;
     if (g->step + 1 != end_of_point(s, s->point))
         return;
@@ -142,6 +151,7 @@ void metallm__sums_end_run(struct metallm__sums *s)
         s->now[k] = s->since[k] = 0;
     }
     s->point = s->in_point = 0;
+    s->period_cost = 0;
 }
 
 uint64_t metallm__sums_mix_every(const struct metallm__sums *s)
@@ -268,6 +278,9 @@ int metallm__sums_result(const struct metallm__sums *s, const struct metallm__wo
                                        .event_count = s->opts->event_count};
     r.budget_used =
         (struct metallm__mean){r.cost.value / budget, r.cost.low / budget, r.cost.high / budget};
+    r.period_most = s->period > 0 && s->period <= s->steps
+                        ? s->period_most / s->opts->agent.pacer.usd_per_period
+                        : NAN;
     r.share = metallm__calloc(s->in->models, sizeof *r.share);
     r.points = metallm__calloc(r.point_count, sizeof *r.points);
     r.events = metallm__calloc(r.event_count + 1, sizeof *r.events);

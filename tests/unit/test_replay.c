@@ -169,6 +169,21 @@ static void a_budget_is_kept_within_two_percent(void **state)
     metallm__spool_free(s);
 }
 
+static void a_periods_money_is_spent_and_not_overrun(void **state)
+{
+    (void)state;
+    struct metallm__spool *s = world(3000, true);
+    struct metallm__replay_options o = options("greedy");
+    o.agent.pacer = (struct metallm__pacer_options){
+        .usd_per_request = 0.004, .usd_per_period = 0.004 * 600, .period_s = 600};
+    struct metallm__replay_result r = replayed(s, &o);
+    assert_near(r.budget_used.value, 1, 0.02);
+    assert_true(r.period_most <= 1.02);
+    assert_near(r.quality.value, r.reward_best_policy, 0.02);
+    metallm__replay_fini(&r);
+    metallm__spool_free(s);
+}
+
 static struct metallm__event event(uint64_t step, enum metallm__event_kind kind, uint32_t model)
 {
     return (struct metallm__event){
@@ -218,7 +233,7 @@ static void every_change_and_its_return_settle_within_a_hundred_requests(void **
         struct metallm__replay_options o = options("greedy");
         o.agent.dial = k == 0 ? 0.2 : 0;
         o.agent.pacer.usd_per_request = k == 0 ? 0 : 0.004;
-        o.runs = 10;
+        o.runs = 5;
         o.points = 300; /* of 10 requests */
         o.events = events;
         o.event_count = 6;
@@ -362,6 +377,7 @@ int main(void)
         cmocka_unit_test(a_prior_that_is_wrong_is_corrected),
         cmocka_unit_test(a_budget_is_kept_within_two_percent),
         cmocka_unit_test(collapse_price_and_return_are_followed_soon),
+        cmocka_unit_test(a_periods_money_is_spent_and_not_overrun),
         cmocka_unit_test(every_change_and_its_return_settle_within_a_hundred_requests),
         cmocka_unit_test(newcomers_are_adopted_and_leavers_forgotten),
         cmocka_unit_test(late_missing_and_noisy_feedback_still_teaches),
