@@ -389,6 +389,7 @@ static int replay_rows(const struct cli_io *io, const struct replay_options *o, 
     struct metallm__replay_options opts;
     struct metallm__event *events = NULL;
     struct metallm__replay_result result;
+    struct metallm__replay_task task;
     int rc = metallm__rows_close(rows, &in, err);
     if (rc != METALLM_OK)
         return rc;
@@ -401,6 +402,11 @@ static int replay_rows(const struct cli_io *io, const struct replay_options *o, 
     if (rc == METALLM_OK && o->events != NULL)
         rc = metallm__events_read(o->events, &names, &events, &opts.event_count, err);
     opts.events = events;
+    if (rc == METALLM_OK && metallm__replay_needs_task(&opts)) {
+        metallm_error none = {0}; /* without a library the router's estimates have to do */
+        if (metallm__rows_task(rows, &task, &none) == METALLM_OK)
+            opts.task = &task;
+    }
     if (rc == METALLM_OK)
         rc = run_logged(o, rows, &in, &opts, &result, err);
     if (rc == METALLM_OK) {

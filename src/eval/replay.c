@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "eval/replay_sums.h"
 #include "eval/replay_world.h"
+#include "router/task_scores.h"
 
 /* Feedback on quality that is still to come. */
 struct pending {
@@ -37,8 +38,9 @@ struct run {
     uint32_t slots;
     enum metallm__event_prior prior[METALLM_MODELS_MAX]; /* by model of the input */
     uint32_t like[METALLM_MODELS_MAX];
-    double s1[METALLM_MODELS_MAX], s2[METALLM_MODELS_MAX], p[METALLM_MODELS_MAX];
-    struct pending *queue; /* ring */
+    struct metallm__replay_task task;
+    double level[METALLM_MODELS_MAX]; /* a prior that is the same for every query */
+    struct pending *queue;            /* ring */
     size_t queue_cap, queue_head, queue_len;
     double delay; /* in force */
 };
@@ -83,11 +85,9 @@ static double prior_quality(const struct run *r, const float *row, uint32_t mode
 {
     switch (r->prior[model]) {
     case METALLM__PRIOR_S1:
-        return r->s1[model];
     case METALLM__PRIOR_S2:
-        return r->s2[model];
     case METALLM__PRIOR_S3:
-        return r->p[model] * r->s2[model] + (1 - r->p[model]) * (1 - r->s2[model]);
+        return r->level[model];
     case METALLM__PRIOR_LIKE:
         return (double)cells_of(r, row, r->like[model])[METALLM__CELL_PRIOR_QUALITY];
     case METALLM__PRIOR_NONE:
@@ -199,7 +199,10 @@ static int arrive(struct run *r, const struct metallm__event *e, metallm_error *
         return rc;
     r->prior[e->model] = r->opts->start == METALLM__START_PRIOR ? e->prior : METALLM__PRIOR_ROUTER;
     r->like[e->model] = e->like;
-    r->p[e->model] = e->amount;
+    r->level[e->model] = e->prior == METALLM__PRIOR_S1   ? r->task.s1[e->model]
+                         : e->prior == METALLM__PRIOR_S2 ? r->task.s2[e->model]
+                         : isnan(e->amount)              ? r->task.s3[e->model]
+                                            : metallm__task_s3(r->task.s2[e->model], e->amount);
     r->slot_model[r->slots++] = e->model;
     const double factor = r->worlds->items[r->world].factor[e->model];
     if (factor != 1)
@@ -374,16 +377,32 @@ static int stream(struct run *r, uint32_t run, metallm_error *err)
     return METALLM_OK;
 }
 
-static void mean_scores(struct run *r)
+/* The rows as one task, by the router's own estimates. */
+static void judge_task(struct run *r)
 {
     const size_t n = metallm__spool_count(r->in->rows);
-    for (size_t i = 0; i < n; i++)
-        for (uint32_t m = 0; m < r->in->models; m++) {
+    for (uint32_t m = 0; m < r->in->models; m++) {
+        double s1 = 0, s2 = 0, p = 0;
+        for (size_t i = 0; i < n; i++) {
             const double q = (double)cells_of(r, metallm__spool_row(r->in->rows, i),
                                               m)[METALLM__CELL_PRIOR_QUALITY];
-            r->s1[m] += q / (double)n;
-            r->s2[m] += (q > 0.5) / (double)n;
+            s1 += q / (double)n;
+            s2 += (q > 0.5) / (double)n;
+            p += fmax(q, 1 - q) / (double)n;
         }
+        r->task.s1[m] = s1;
+        r->task.s2[m] = s2;
+        r->task.s3[m] = metallm__task_s3(s2, p);
+    }
+}
+
+bool metallm__replay_needs_task(const struct metallm__replay_options *o)
+{
+    for (size_t i = 0; i < o->event_count; i++)
+        if (o->events[i].kind == METALLM__EVENT_ARRIVE && o->events[i].prior >= METALLM__PRIOR_S1 &&
+            o->events[i].prior <= METALLM__PRIOR_S3)
+            return true;
+    return false;
 }
 
 static int begin(struct run *r, uint32_t run, metallm_error *err)
@@ -479,7 +498,10 @@ int metallm__replay(const struct metallm__replay_input *in,
         rc = metallm__sums_new(&sums, in, opts, r.steps, err);
     if (rc == METALLM_OK) {
         r.sums = sums;
-        mean_scores(&r);
+        if (opts->task != NULL)
+            r.task = *opts->task;
+        else if (metallm__replay_needs_task(opts))
+            judge_task(&r);
         for (uint32_t k = 0; k < opts->runs && rc == METALLM_OK; k++)
             rc = run_once(&r, k, err);
     }

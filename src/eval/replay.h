@@ -40,9 +40,9 @@ enum metallm__event_kind {
 
 enum metallm__event_prior {
     METALLM__PRIOR_ROUTER, /* the router's own estimates, query by query */
-    METALLM__PRIOR_S1,     /* their mean over the rows, for every query (task score S1) */
-    METALLM__PRIOR_S2,     /* the mean of 1[estimate > 0.5] (task score S2) */
-    METALLM__PRIOR_S3,     /* p S2 + (1 - p) (1 - S2), p the event's amount (task score S3) */
+    METALLM__PRIOR_S1,     /* task score S1 of the rows, for every query (metallm__replay_task) */
+    METALLM__PRIOR_S2,     /* ... S2 */
+    METALLM__PRIOR_S3,     /* ... S3; with the event's amount as p where it gives one */
     METALLM__PRIOR_LIKE,   /* another model's estimates and statistics */
     METALLM__PRIOR_NONE,   /* uninformed: the mean of the other models' estimates */
 };
@@ -50,9 +50,10 @@ enum metallm__event_prior {
 struct metallm__event {
     uint64_t step; /* before this request, counted from 0 */
     enum metallm__event_kind kind;
-    uint32_t model;                      /* price to leave */
-    double factor, score, shift, amount; /* score NaN: shift; amount: of delay, missing, noise; p */
-    enum metallm__event_prior prior;     /* arrive */
+    uint32_t model;                  /* price to leave */
+    double factor, score, shift;     /* score NaN: shift */
+    double amount;                   /* of delay, missing, noise; p, NaN: the fitted one */
+    enum metallm__event_prior prior; /* arrive */
     uint32_t like;
     char what[96]; /* for people */
 };
@@ -75,6 +76,11 @@ struct metallm__replay_decision {
     struct metallm__seen seen;
 };
 
+/* Scores of the rows as one task (router/task_scores.h), by model of the input. */
+struct metallm__replay_task {
+    double s1[METALLM_MODELS_MAX], s2[METALLM_MODELS_MAX], s3[METALLM_MODELS_MAX];
+};
+
 struct metallm__replay_options {
     struct metallm__agent_options agent; /* adapt.kind and learner.dim, models are set by the run */
     enum metallm__replay_start start;
@@ -87,6 +93,9 @@ struct metallm__replay_options {
     uint32_t points;                     /* of the curves; 0: 200 */
     const struct metallm__event *events; /* by step */
     size_t event_count;
+    /* For arrivals whose prior is S1 to S3; NULL: S1 is the mean of the router's estimates over the
+     * rows, S2 of 1[estimate > 0.5], and S3's p of max(estimate, 1 - estimate). */
+    const struct metallm__replay_task *task;
     metallm_progress progress;
     /* Told of every decision of the first run; may be NULL. METALLM_OK, or the run stops. */
     int (*decided)(void *payload, const struct metallm__replay_decision *d, metallm_error *err);
@@ -138,6 +147,8 @@ struct metallm__replay_input {
 };
 
 /* The caller finis *out. */
+/* Whether an event asks for a task score. */
+bool metallm__replay_needs_task(const struct metallm__replay_options *opts);
 METALLM_MUSTCHECK int metallm__replay(const struct metallm__replay_input *in,
                                       const struct metallm__replay_options *opts,
                                       struct metallm__replay_result *out, metallm_error *err);

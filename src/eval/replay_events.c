@@ -152,7 +152,7 @@ static int parse_event(const char *line, size_t len, const struct metallm__event
     yyjson_val *root = yyjson_doc_get_root(doc), *key;
     const char *what = yyjson_get_str(yyjson_obj_get(root, "what"));
     const struct shape *shape = find_shape(what);
-    struct metallm__event e = {.factor = 1, .score = NAN, .like = UINT32_MAX, .amount = 0.75};
+    struct metallm__event e = {.factor = 1, .score = NAN, .like = UINT32_MAX, .amount = NAN};
     if (shape == NULL) {
         rc = metallm__error_set(err, METALLM_EFORMAT, "no event '%s'",
                                 what != NULL ? what : "(without a 'what')");

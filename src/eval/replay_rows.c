@@ -8,9 +8,10 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "router/router_state.h"
+#include "router/task_select.h"
 #include "router/tier.h"
 
-enum { BLOCK = 512 };
+enum { BLOCK = 512, SAMPLE = 512 };
 
 struct metallm__rows {
     const metallm_router *router;
@@ -25,6 +26,8 @@ struct metallm__rows {
     uint8_t allowed[METALLM_MODELS_MAX]; /* of the router */
     float *coarse_z;                     /* with a coarse router inside */
     metallm_estimate *coarse;
+    float *sample; /* SAMPLE x head: prompts of all rows, evenly; NULL: no task is to be judged */
+    size_t sampled, stride, seen;
     size_t skipped, fine;    /* fine: rows that needed the fine encoder */
     size_t unpriced, priced; /* rows without any cost, and with all */
 };
@@ -50,6 +53,9 @@ int metallm__rows_new(struct metallm__rows **out, const metallm_router *r, uint3
         rows->coarse_z = metallm__alloc(BLOCK, r->coarse->projection.dim * sizeof(float));
         rows->coarse = metallm__alloc(BLOCK, r->models * sizeof(metallm_estimate));
     }
+    if (r->tasks != NULL && r->tasks->dim == r->projection.layout.head)
+        rows->sample = metallm__alloc(SAMPLE, r->tasks->dim * sizeof(float));
+    rows->stride = 1;
     int rc = METALLM_OK;
     if (rows->z == NULL || rows->lengths == NULL || rows->row == NULL || rows->estimates == NULL ||
         (r->coarse != NULL && (rows->coarse_z == NULL || rows->coarse == NULL)))
@@ -69,6 +75,7 @@ void metallm__rows_free(struct metallm__rows *rows)
     if (rows == NULL)
         return;
     metallm__spool_free(rows->spool);
+    metallm__free(rows->sample);
     metallm__free(rows->z);
     metallm__free(rows->lengths);
     metallm__free(rows->row);
@@ -213,6 +220,47 @@ static int add_block(struct metallm__rows *rows, const struct block *b, const me
     return rc;
 }
 
+/* Every stride-th row; when there are too many, every other one of them. */
+static void sample_rows(struct metallm__rows *rows, const metallm_vectors *x)
+{
+    const uint32_t dim = x->layout.head, width = metallm_layout_dim(&x->layout);
+    for (size_t i = 0; rows->sample != NULL && dim == rows->router->tasks->dim && i < x->rows; i++)
+        if (rows->seen++ % rows->stride == 0) {
+            if (rows->sampled == SAMPLE) {
+                for (size_t k = 1; 2 * k < SAMPLE; k++)
+                    memcpy(rows->sample + k * dim, rows->sample + 2 * k * dim,
+                           dim * sizeof *rows->sample);
+                rows->sampled = SAMPLE / 2;
+                rows->stride *= 2;
+            }
+            const metallm_vectors one = {
+                .values = x->values + i * width, .rows = 1, .layout = x->layout};
+            metallm__library_heads(&one, rows->sample + rows->sampled++ * dim);
+        }
+}
+
+int metallm__rows_task(const struct metallm__rows *rows, struct metallm__replay_task *out,
+                       metallm_error *err)
+{
+    const struct metallm__library *lib = rows->router->tasks;
+    if (rows->sample == NULL || rows->sampled == 0)
+        return metallm__error_set(err, METALLM_ENOTFOUND, "the router knows of no tasks");
+    const double penalty[METALLM_MODELS_MAX] = {0};
+    const struct metallm__select_request q = {
+        .lib = lib, .x = rows->sample, .penalty = penalty, .samples = rows->sampled, .seed = 1};
+    struct metallm__selection *s = metallm__alloc(1, sizeof *s);
+    if (s == NULL)
+        return metallm__error_nomem(err, "a task's scores");
+    int rc = metallm__task_select(&q, s, err);
+    for (uint32_t m = 0; m < rows->models && rc == METALLM_OK; m++) {
+        out->s1[m] = s->s1[rows->model[m]];
+        out->s2[m] = s->s2[rows->model[m]];
+        out->s3[m] = s->s3[rows->model[m]];
+    }
+    metallm__free(s);
+    return rc;
+}
+
 int metallm__rows_add(struct metallm__rows *rows, const metallm_outcomes *o,
                       const metallm_vectors *x, const metallm_vectors *cheap, metallm_error *err)
 {
@@ -227,6 +275,7 @@ int metallm__rows_add(struct metallm__rows *rows, const metallm_outcomes *o,
             return METALLM_OK;
         }
     }
+    sample_rows(rows, x);
     for (size_t first = 0; first < n; first += BLOCK) {
         const struct block b = {o, column, first, n - first < BLOCK ? n - first : BLOCK};
         int rc = add_block(rows, &b, x, cheap, err);

@@ -30,6 +30,11 @@ METALLM_MUSTCHECK int metallm__rows_add(struct metallm__rows *rows, const metall
 /* *in borrows from rows. METALLM_EMISMATCH: no query has outcomes for all models. */
 METALLM_MUSTCHECK int metallm__rows_close(struct metallm__rows *rows,
                                           struct metallm__replay_input *in, metallm_error *err);
+/* The task that the rows are, judged from at most 512 of their prompts and the router's task
+ * library: task scores S1, S2 and S3 (p fitted) of every model that takes part. METALLM_ENOTFOUND:
+ * the router keeps no library for such vectors. */
+METALLM_MUSTCHECK int metallm__rows_task(const struct metallm__rows *rows,
+                                         struct metallm__replay_task *out, metallm_error *err);
 size_t metallm__rows_skipped(const struct metallm__rows *rows);
 uint32_t metallm__rows_models(const struct metallm__rows *rows);
 const char *metallm__rows_model(const void *rows, uint32_t model); /* a name */

@@ -81,6 +81,43 @@ class Replay(WithRouter):
         self.assertLess(told["budget_used"], 1.1)
         self.assertAlmostEqual(told["budget"], budget, delta=budget * 1e-6)
 
+    def test_a_budget_may_be_for_a_period(self):
+        budget = 50 * self.replay()["cost"] / 3
+        told = self.replay("--budget", budget, "--budget-per", 50, "--seeds", 5)
+        self.assertAlmostEqual(told["budget"], budget / 50, delta=budget * 1e-6)
+        self.assertGreater(told["budget_period_most"], 0.5)
+        self.fails("replay", self.router, self.holdout, "--budget-per", 50, told="--budget-per",
+                   status=2)
+
+    def test_changes_are_followed_and_newcomers_have_a_prior_from_task_scores(self):
+        events = self.folder / "events.jsonl"
+        happen = [{"step": 500, "what": "quality", "model": "coder", "score": 0.1},
+                  {"step": 1000, "what": "restore", "model": "coder"},
+                  {"step": 1500, "what": "price", "model": "big", "factor": 10},
+                  {"step": 2000, "what": "restore", "model": "big"}]
+        events.write_text("".join(json.dumps(e) + "\n" for e in happen))
+        steps = ["--steps", 2500, "--seeds", 5, "--events", events]
+        for limit in (["--dial", 0.1], ["--budget", 0.002]):
+            told = self.replay(*limit, *steps)["events"]
+            self.assertEqual([e["step"] for e in told], [500, 1000, 1500, 2000])
+            for event in told:
+                self.assertLessEqual(event["settled_after"], 100, (limit, event))
+
+    def test_newcomers_are_adopted_soon_whatever_is_believed_of_them(self):
+        events, log = self.folder / "events.jsonl", self.folder / "log.jsonl"
+        chosen = set()
+        for prior in ("router", "s1", "s2", "s3", "none"):
+            events.write_text(json.dumps({"step": 500, "what": "arrive", "model": "coder",
+                                          "prior": prior}) + "\n")
+            self.replay("--dial", 0.1, "--steps", 642, "--events", events, "--log", log)
+            with open(log, encoding="utf-8") as stream:
+                rows = [json.loads(line) for line in stream]
+            models = [row["model"] for row in rows if "model" in row]
+            self.assertNotIn("coder", models[:500])
+            self.assertGreaterEqual(models[-50:].count("coder"), 5, prior)  # a tenth, in 142
+            chosen.add(tuple(models))
+        self.assertGreaterEqual(len(chosen), 4)
+
     def test_every_policy_runs_and_an_unknown_one_is_named(self):
         for policy in ("linucb", "thompson", "epsilon", "squarecb", "greedy"):
             self.assertEqual(self.replay("--online", "--policy", policy)["n"], 200)
