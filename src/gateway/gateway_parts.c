@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "gateway/gateway.h"
+#include "math/dense.h"
 #include "net/dns.h"
 
 /* ---- Config and store: the store's place stands in the config, changes to the config in the
@@ -244,6 +245,7 @@ int metallm__gateway_new(struct metallm__gateway **out, const char *config_path,
     struct metallm__gateway *g = metallm__calloc(1, sizeof *g);
     if (g == NULL)
         return metallm__error_nomem(err, "the gateway");
+    metallm__math_threads(1); /* each product is small; the loops are the threads */
     g->wake_fd = -1;
     g->last_job = &g->jobs;
     g->shared.gateway = g;

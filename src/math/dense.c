@@ -166,3 +166,8 @@ double metallm__logit(double p)
     double q = p < 1e-4 ? 1e-4 : p > 1 - 1e-4 ? 1 - 1e-4 : p;
     return log(q / (1 - q));
 }
+
+void metallm__math_threads(int count)
+{
+    openblas_set_num_threads(count);
+}

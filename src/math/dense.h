@@ -45,4 +45,9 @@ METALLM_MUSTCHECK int metallm__eigen_top(double *a, uint32_t dim, uint32_t top, 
 
 double metallm__sigmoid(double z);
 double metallm__logit(double p); /* p is taken into [1e-4, 1 - 1e-4] first */
+
+/* How many threads the library of linear algebra may use, in the whole process: a server whose
+ * threads are all its own says 1. */
+void metallm__math_threads(int count);
+
 #endif
