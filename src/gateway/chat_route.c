@@ -127,9 +127,14 @@ static void price_money(struct metallm__chat *c, struct metallm__brain_query *q)
     if (v->key == NULL || isnan(v->key->budget_usd))
         return;
     double quality[METALLM_MODELS_MAX], cost[METALLM_MODELS_MAX];
+    const struct metallm__config_router *r = c->view->router;
+    const double dial = isnan(q->dial) ? r->dial : q->dial, scale = c->view->scale_usd;
+    const bool has_dial = dial > 0 && scale > 0 && isnan(q->target);
     for (uint32_t i = 0; i < c->view->count; i++) {
-        quality[i] = q->allowed[i] ? c->decision.candidates[i].quality : NAN;
-        cost[i] = c->decision.candidates[i].cost_usd;
+        const struct metallm__candidate *m = &c->decision.candidates[i];
+        const double charged = has_dial && isfinite(m->cost_usd) ? dial / scale * m->cost_usd : 0;
+        quality[i] = q->allowed[i] ? m->quality - charged : NAN;
+        cost[i] = m->cost_usd;
     }
     struct metallm__limits *limits = v->worker->shared->limits;
     q->money =

@@ -259,7 +259,7 @@ int metallm__value_set(struct metallm__config_inner *in, const struct metallm__v
         *(int *)field = metallm__day_parse(text, strlen(text));
         return *(int *)field != 0 ? METALLM_OK : refuse(in, v, err, "not a day as YYYY-MM-DD");
     default:
-        METALLM_REQUIRE(!"a scalar option");
+        METALLM_REQUIRE(o->kind < METALLM__OPT_TEXTS); /* lists and groups are the reader's */
         return METALLM_EINVAL;
     }
 }

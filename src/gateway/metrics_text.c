@@ -2,6 +2,7 @@
  * metrics_text.c - the shards summed up, as Prometheus text (exposition format 0.0.4). */
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
