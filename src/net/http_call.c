@@ -236,8 +236,11 @@ static int make_head(struct metallm__http_call *call, const struct metallm__http
         metallm__buf_add(b, ": ", 2);
         put_span(b, h->value);
     }
-    for (size_t i = 0; i < o->body_count; i++)
+    for (size_t i = 0; i < o->body_count; i++) {
+        if (o->body[i].n > INT32_MAX)
+            return metallm__error_set(err, METALLM_EINVAL, "a request body over 2 GiB");
         length += o->body[i].n;
+    }
     if (length > 0 || o->method == METALLM__POST || o->method == METALLM__PUT ||
         o->method == METALLM__PATCH) {
         put(b, "\r\nContent-Length: ");

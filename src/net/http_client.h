@@ -95,7 +95,8 @@ struct metallm__http_call_options {
 #define METALLM__HTTP_SPANS_MAX 8u
 
 struct metallm__http_call;
-/* METALLM_EINVAL: a header or the target is not sound; METALLM_ENOMEM. Then nothing is called. */
+/* METALLM_EINVAL: a header or the target is not sound, a span is over 2 GiB; METALLM_ENOMEM. Then
+ * nothing is called. */
 METALLM_MUSTCHECK int metallm__http_call_start(struct metallm__http_call **out,
                                                const struct metallm__http_call_options *opts,
                                                const struct metallm__http_call_events *events,

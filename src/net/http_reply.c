@@ -131,7 +131,7 @@ void metallm__reply(struct metallm__exchange *x, int status, struct metallm__hea
 {
     if (is_cut(x)) {
         release(hold);
-    } else if (!make_head(x, status, headers, body.n)) {
+    } else if (body.n > INT32_MAX || !make_head(x, status, headers, body.n)) {
         release(hold);
         metallm__http_conn_cut(x->conn);
     } else if (x->sends_body) {
@@ -154,6 +154,8 @@ void metallm__reply_piece(struct metallm__exchange *x, struct metallm__span piec
                           const struct metallm__hold *hold)
 {
     static const char hex[] = "0123456789abcdef";
+    if (piece.n > INT32_MAX)
+        metallm__http_conn_cut(x->conn);
     if (is_cut(x)) {
         release(hold);
         return;

@@ -123,8 +123,9 @@ void metallm__exchange_watch(struct metallm__exchange *x,
                              const struct metallm__exchange_events *events, void *owner);
 bool metallm__exchange_is_gone(const struct metallm__exchange *x);
 
-/* ---- Answering. Date, Content-Length or Transfer-Encoding, and Connection are put there here;
- * given headers of these names, of hop-by-hop ones, and unsound ones are left out. ---- */
+/* ---- Answering. A span over 2 GiB cuts the connection. Date, Content-Length or Transfer-Encoding,
+ * and Connection are put there here; given headers of these names, of hop-by-hop ones, and unsound
+ * ones are left out. ---- */
 /* The whole answer, and the end of the exchange. What the socket does not take of body at once is
  * copied (hold NULL) or referred to (hold, see stream.h). To HEAD the body is not sent. */
 void metallm__reply(struct metallm__exchange *x, int status, struct metallm__headers headers,
