@@ -63,7 +63,8 @@ static bool is_quick(const char *id)
 static int open_coarse(struct metallm__shared *s, const struct metallm__config_encoder *e,
                        bool is_tiered, metallm_error *err)
 {
-    if (!is_tiered && strcmp(e->fallback, "none") == 0)
+    bool is_needless = strcmp(e->fallback, "none") == 0 || is_quick(metallm_encoder_id(s->encoder));
+    if (!is_tiered && is_needless)
         return METALLM_OK;
     metallm_encoder_options options = {.name = is_tiered ? "static" : e->fallback};
     metallm_error own = {0};
