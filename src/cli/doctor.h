@@ -19,14 +19,14 @@ struct doctor {
 };
 
 /* about: what it is about ("model small"), a word or two. */
-void doctor_tell(struct doctor *d, enum doctor_verdict verdict, const char *about,
-                 const char *format, ...) __attribute__((format(printf, 4, 5)));
+void cli_doctor_tell(struct doctor *d, enum doctor_verdict verdict, const char *about,
+                     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-void doctor_store(struct doctor *d);
-void doctor_listen(struct doctor *d);
-void doctor_auth(struct doctor *d);
-void doctor_models(struct doctor *d); /* prices, keys, reachability; the clock by the way */
-void doctor_routers(struct doctor *d);
-void doctor_system(struct doctor *d);
+void cli_doctor_store(struct doctor *d);
+void cli_doctor_listen(struct doctor *d);
+void cli_doctor_auth(struct doctor *d);
+void cli_doctor_models(struct doctor *d); /* prices, keys, reachability; the clock by the way */
+void cli_doctor_routers(struct doctor *d);
+void cli_doctor_system(struct doctor *d);
 
 #endif

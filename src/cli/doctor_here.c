@@ -43,17 +43,17 @@ static void look_into_store(struct doctor *d)
     if (rc == METALLM_OK)
         rc = metallm__keep_keys(store, &ring, &err);
     if (rc != METALLM_OK) {
-        doctor_tell(d, DOCTOR_FAIL, "store", "%s", err.message);
+        cli_doctor_tell(d, DOCTOR_FAIL, "store", "%s", err.message);
     } else {
         uint32_t holding = 0;
         for (uint32_t i = 0; i < metallm__keyring_count(ring); i++)
             holding += metallm__keyring_at(ring, i)->revoked_ms == 0;
-        doctor_tell(d, DOCTOR_OK, "store", "'%s' can be written", d->config->store);
+        cli_doctor_tell(d, DOCTOR_OK, "store", "'%s' can be written", d->config->store);
         if (d->config->auth.keys && holding == 0)
-            doctor_tell(d, DOCTOR_WARN, "keys",
-                        "clients need a key, and there is none yet: metallm keys create NAME");
+            cli_doctor_tell(d, DOCTOR_WARN, "keys",
+                            "clients need a key, and there is none yet: metallm keys create NAME");
         else if (d->config->auth.keys)
-            doctor_tell(d, DOCTOR_OK, "keys", "%u client keys hold", holding);
+            cli_doctor_tell(d, DOCTOR_OK, "keys", "%u client keys hold", holding);
     }
     metallm__keyring_drop(ring);
     if (store != NULL)
@@ -61,7 +61,7 @@ static void look_into_store(struct doctor *d)
     metallm__store_close(store);
 }
 
-void doctor_store(struct doctor *d)
+void cli_doctor_store(struct doctor *d)
 {
     const char *path = strchr(d->config->store, ':') + 1;
     if (access(path, F_OK) == 0) {
@@ -69,13 +69,13 @@ void doctor_store(struct doctor *d)
         return;
     }
     if (can_make(path))
-        doctor_tell(d, DOCTOR_OK, "store", "'%s' will be made", d->config->store);
+        cli_doctor_tell(d, DOCTOR_OK, "store", "'%s' will be made", d->config->store);
     else
-        doctor_tell(d, DOCTOR_FAIL, "store", "'%s' cannot be made: %s", d->config->store,
-                    strerror(errno));
+        cli_doctor_tell(d, DOCTOR_FAIL, "store", "'%s' cannot be made: %s", d->config->store,
+                        strerror(errno));
     if (d->config->auth.keys)
-        doctor_tell(d, DOCTOR_WARN, "keys",
-                    "clients need a key, and there is none yet: metallm keys create NAME");
+        cli_doctor_tell(d, DOCTOR_WARN, "keys",
+                        "clients need a key, and there is none yet: metallm keys create NAME");
 }
 
 /* 0: free; else errno. */
@@ -126,13 +126,13 @@ static void look_at_tls(struct doctor *d)
     if (d->config->tls_cert[0] == '\0')
         return;
     if (metallm__tls_server_new(&tls, d->config->tls_cert, d->config->tls_key, &err) == METALLM_OK)
-        doctor_tell(d, DOCTOR_OK, "tls", "'%s' and its key fit", d->config->tls_cert);
+        cli_doctor_tell(d, DOCTOR_OK, "tls", "'%s' and its key fit", d->config->tls_cert);
     else
-        doctor_tell(d, DOCTOR_FAIL, "tls", "%s", err.message);
+        cli_doctor_tell(d, DOCTOR_FAIL, "tls", "%s", err.message);
     metallm__tls_server_free(tls);
 }
 
-void doctor_listen(struct doctor *d)
+void cli_doctor_listen(struct doctor *d)
 {
     for (uint32_t i = 0; i < d->config->listen.count; i++) {
         const char *text = d->config->listen.items[i];
@@ -142,16 +142,16 @@ void doctor_listen(struct doctor *d)
             continue; /* the config was checked */
         int failed = try_address(&a);
         if (failed == 0)
-            doctor_tell(d, DOCTOR_OK, "listen", "%s is free", text);
+            cli_doctor_tell(d, DOCTOR_OK, "listen", "%s is free", text);
         else if (failed == EADDRINUSE && is_gateway(d, &a))
-            doctor_tell(d, DOCTOR_OK, "listen", "%s: a gateway answers there", text);
+            cli_doctor_tell(d, DOCTOR_OK, "listen", "%s: a gateway answers there", text);
         else
-            doctor_tell(d, DOCTOR_FAIL, "listen", "%s: %s", text, strerror(failed));
+            cli_doctor_tell(d, DOCTOR_FAIL, "listen", "%s: %s", text, strerror(failed));
     }
     look_at_tls(d);
 }
 
-void doctor_auth(struct doctor *d)
+void cli_doctor_auth(struct doctor *d)
 {
     const struct metallm__config *c = d->config;
     bool is_open = false;
@@ -162,13 +162,14 @@ void doctor_auth(struct doctor *d)
                    !a.is_loopback;
     }
     if (is_open && c->tls_cert[0] == '\0')
-        doctor_tell(d, DOCTOR_WARN, "tls",
-                    "keys travel in clear text: set tls, or put a TLS proxy in front");
+        cli_doctor_tell(d, DOCTOR_WARN, "tls",
+                        "keys travel in clear text: set tls, or put a TLS proxy in front");
     if (is_open && c->auth.admin_key[0] == '\0')
-        doctor_tell(d, DOCTOR_WARN, "auth",
-                    "no admin_key: the admin API and the status page answer this machine alone");
+        cli_doctor_tell(
+            d, DOCTOR_WARN, "auth",
+            "no admin_key: the admin API and the status page answer this machine alone");
     if (c->log.prompts)
-        doctor_tell(d, DOCTOR_WARN, "log", "prompts and answers are logged at level debug");
+        cli_doctor_tell(d, DOCTOR_WARN, "log", "prompts and answers are logged at level debug");
 }
 
 /* Names of the config that the file does not know, and the other way round. */
@@ -178,14 +179,15 @@ static void compare_models(struct doctor *d, const struct metallm__config_router
     for (uint32_t i = 0; i < r->model_count; i++) {
         const char *name = d->config->models[r->models[i]].name;
         if (metallm_router_find_model(file, name) >= metallm_router_model_count(file))
-            doctor_tell(d, DOCTOR_WARN, about,
-                        "'%s' is not in the file: it begins from its prior as a newcomer", name);
+            cli_doctor_tell(d, DOCTOR_WARN, about,
+                            "'%s' is not in the file: it begins from its prior as a newcomer",
+                            name);
     }
     for (uint32_t m = 0; m < metallm_router_model_count(file); m++) {
         const char *name = metallm_router_model_name(file, m);
         if (metallm__config_model_find(d->config, name, strlen(name)) == METALLM__CONFIG_NONE)
-            doctor_tell(d, DOCTOR_WARN, about, "the file knows '%s', the configuration does not",
-                        name);
+            cli_doctor_tell(d, DOCTOR_WARN, about,
+                            "the file knows '%s', the configuration does not", name);
     }
 }
 
@@ -209,13 +211,13 @@ static metallm_encoder *open_encoder(struct doctor *d, const char *id)
                                           .threads = 1,
                                           .remote = e->url[0] != '\0' ? &remote : NULL};
     if (metallm_encoder_open(&encoder, &opts, &err) == METALLM_OK)
-        doctor_tell(d, DOCTOR_OK, "encoder", "%s", metallm_encoder_id(encoder));
+        cli_doctor_tell(d, DOCTOR_OK, "encoder", "%s", metallm_encoder_id(encoder));
     else
-        doctor_tell(d, DOCTOR_FAIL, "encoder", "%s", err.message);
+        cli_doctor_tell(d, DOCTOR_FAIL, "encoder", "%s", err.message);
     return encoder;
 }
 
-void doctor_routers(struct doctor *d)
+void cli_doctor_routers(struct doctor *d)
 {
     const char *encoder_id = NULL;
     metallm_router *files[METALLM__CONFIG_ROUTERS_MAX] = {NULL};
@@ -225,17 +227,17 @@ void doctor_routers(struct doctor *d)
         metallm_error err = {0};
         snprintf(about, sizeof about, "router %.80s", r->name);
         if (r->file[0] == '\0') {
-            doctor_tell(d, DOCTOR_OK, about, "no file: it begins from the prior and learns");
+            cli_doctor_tell(d, DOCTOR_OK, about, "no file: it begins from the prior and learns");
         } else if (metallm_router_open(&files[i], r->file, &err) != METALLM_OK) {
-            doctor_tell(d, DOCTOR_FAIL, about, "%s", err.message);
+            cli_doctor_tell(d, DOCTOR_FAIL, about, "%s", err.message);
         } else {
             const char *id = metallm_router_encoder(files[i]);
-            doctor_tell(d, DOCTOR_OK, about, "'%s', %u models, encoder %s", r->file,
-                        metallm_router_model_count(files[i]), id);
+            cli_doctor_tell(d, DOCTOR_OK, about, "'%s', %u models, encoder %s", r->file,
+                            metallm_router_model_count(files[i]), id);
             compare_models(d, r, files[i], about);
             if (encoder_id != NULL && strcmp(encoder_id, id) != 0)
-                doctor_tell(d, DOCTOR_FAIL, about, "its encoder is not that of another router, %s",
-                            encoder_id);
+                cli_doctor_tell(d, DOCTOR_FAIL, about,
+                                "its encoder is not that of another router, %s", encoder_id);
             encoder_id = id;
         }
     }
@@ -247,17 +249,17 @@ void doctor_routers(struct doctor *d)
         metallm_router_free(files[i]);
 }
 
-void doctor_system(struct doctor *d)
+void cli_doctor_system(struct doctor *d)
 {
     struct rlimit files;
     const time_t now = time(NULL);
     if (now < 1767225600) /* 2026-01-01 */
-        doctor_tell(d, DOCTOR_FAIL, "clock",
-                    "it says a day before 2026: budgets and prices go by it");
+        cli_doctor_tell(d, DOCTOR_FAIL, "clock",
+                        "it says a day before 2026: budgets and prices go by it");
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max != RLIM_INFINITY &&
         files.rlim_max < d->config->limits.connections)
-        doctor_tell(d, DOCTOR_WARN, "system",
-                    "%llu open files are allowed, limits.connections is %llu: raise LimitNOFILE",
-                    (unsigned long long)files.rlim_max,
-                    (unsigned long long)d->config->limits.connections);
+        cli_doctor_tell(
+            d, DOCTOR_WARN, "system",
+            "%llu open files are allowed, limits.connections is %llu: raise LimitNOFILE",
+            (unsigned long long)files.rlim_max, (unsigned long long)d->config->limits.connections);
 }

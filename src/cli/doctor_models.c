@@ -23,8 +23,9 @@ static void look_at_price(struct doctor *d, const struct metallm__config_model *
     for (uint32_t i = 0; i < m->price_count; i++)
         is_known |= m->prices[i].from <= today;
     if (!is_known)
-        doctor_tell(d, DOCTOR_WARN, about,
-                    "its price is not known: it counts as the dearest, and budgets cannot see it");
+        cli_doctor_tell(
+            d, DOCTOR_WARN, about,
+            "its price is not known: it counts as the dearest, and budgets cannot see it");
 }
 
 /* Whether the list of models that an upstream sent has this one: 1, 0, or -1: not a list. */
@@ -54,31 +55,31 @@ static void look_at_clock(struct doctor *d, const struct cli_probe_answer *answe
 {
     const int64_t skew = answer->date_s == 0 ? 0 : (int64_t)time(NULL) - answer->date_s;
     if (skew > CLOCK_SKEW_S || skew < -CLOCK_SKEW_S)
-        doctor_tell(d, DOCTOR_WARN, "clock", "%lld seconds %s the upstream's",
-                    (long long)(skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of");
+        cli_doctor_tell(d, DOCTOR_WARN, "clock", "%lld seconds %s the upstream's",
+                        (long long)(skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of");
 }
 
 static void judge(struct doctor *d, const struct metallm__config_deployment *p,
                   const struct cli_probe_answer *answer, const char *about)
 {
     if (answer->status == 401 || answer->status == 403) {
-        doctor_tell(d, DOCTOR_FAIL, about, "%s: the key is refused (%d)", p->base_url,
-                    answer->status);
+        cli_doctor_tell(d, DOCTOR_FAIL, about, "%s: the key is refused (%d)", p->base_url,
+                        answer->status);
     } else if (answer->status == 404 || answer->status == 405) {
-        doctor_tell(d, DOCTOR_WARN, about,
-                    "%s answers, but has no /models (%d): is the path of base_url right?",
-                    p->base_url, answer->status);
+        cli_doctor_tell(d, DOCTOR_WARN, about,
+                        "%s answers, but has no /models (%d): is the path of base_url right?",
+                        p->base_url, answer->status);
     } else if (answer->status != 200) {
-        doctor_tell(d, answer->status >= 500 ? DOCTOR_FAIL : DOCTOR_WARN, about, "%s answers %d",
-                    p->base_url, answer->status);
+        cli_doctor_tell(d, answer->status >= 500 ? DOCTOR_FAIL : DOCTOR_WARN, about,
+                        "%s answers %d", p->base_url, answer->status);
     } else {
         int listed = lists_model(answer, p->model);
         if (listed == 0)
-            doctor_tell(d, DOCTOR_WARN, about, "%s answers, and does not list '%s'", p->base_url,
-                        p->model);
+            cli_doctor_tell(d, DOCTOR_WARN, about, "%s answers, and does not list '%s'",
+                            p->base_url, p->model);
         else
-            doctor_tell(d, DOCTOR_OK, about, "%s answers%s", p->base_url,
-                        listed == 1 ? ", and lists the model" : "");
+            cli_doctor_tell(d, DOCTOR_OK, about, "%s answers%s", p->base_url,
+                            listed == 1 ? ", and lists the model" : "");
     }
     look_at_clock(d, answer);
 }
@@ -107,7 +108,7 @@ static void reach(struct doctor *d, const struct metallm__config_deployment *p, 
     if (cli_probe_get(&probe, &answer, &err) == METALLM_OK)
         judge(d, p, &answer, about);
     else
-        doctor_tell(d, DOCTOR_FAIL, about, "%s: %s", p->base_url, err.message);
+        cli_doctor_tell(d, DOCTOR_FAIL, about, "%s: %s", p->base_url, err.message);
     metallm__buf_fini(&answer.body);
     explicit_bzero(bearer, sizeof bearer);
 }
@@ -119,23 +120,23 @@ static void look_at_deployment(struct doctor *d, const struct metallm__config_de
     const bool is_here =
         metallm__config_url_split(p->base_url, &url) && metallm__config_is_loopback(url.host);
     if (p->api_key[0] == '\0' && !is_here)
-        doctor_tell(d, DOCTOR_WARN, about, "no api_key for %s", p->base_url);
+        cli_doctor_tell(d, DOCTOR_WARN, about, "no api_key for %s", p->base_url);
     if (p->api_key[0] != '\0' && !is_here && !url.is_tls)
-        doctor_tell(d, DOCTOR_WARN, about, "the key goes to %s in clear text", p->base_url);
+        cli_doctor_tell(d, DOCTOR_WARN, about, "the key goes to %s in clear text", p->base_url);
     if (!d->is_offline)
         reach(d, p, about);
 }
 
-void doctor_models(struct doctor *d)
+void cli_doctor_models(struct doctor *d)
 {
     struct metallm__prices prices = {0};
     metallm_error err = {0};
     if (d->config->prices[0] != '\0') {
         if (metallm__prices_read(&prices, d->config->prices, &err) == METALLM_OK)
-            doctor_tell(d, DOCTOR_OK, "prices", "'%s', %zu prices", d->config->prices,
-                        prices.count);
+            cli_doctor_tell(d, DOCTOR_OK, "prices", "'%s', %zu prices", d->config->prices,
+                            prices.count);
         else
-            doctor_tell(d, DOCTOR_FAIL, "prices", "%s", err.message);
+            cli_doctor_tell(d, DOCTOR_FAIL, "prices", "%s", err.message);
     }
     for (uint32_t i = 0; i < d->config->model_count; i++) {
         const struct metallm__config_model *m = &d->config->models[i];

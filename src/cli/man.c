@@ -147,7 +147,7 @@ static void tool_page(FILE *out)
     fputs(exit_status, out);
     if (cli_verbs[0] == NULL)
         return;
-    fputs(".SH SEE ALSO\n", out);
+    fputs(".SH SEE ALSO\n.BR metallm.yaml (5),\n", out);
     for (size_t i = 0; cli_verbs[i] != NULL; i++)
         fprintf(out, ".BR metallm\\-%s (1)%s\n", cli_verbs[i]->name,
                 cli_verbs[i + 1] != NULL ? "," : "");

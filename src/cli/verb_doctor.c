@@ -37,8 +37,8 @@ static const struct cli_option doctor_table[] = {
 
 static const char *const verdicts[] = {"ok", "warn", "fail"};
 
-void doctor_tell(struct doctor *d, enum doctor_verdict verdict, const char *about,
-                 const char *format, ...)
+void cli_doctor_tell(struct doctor *d, enum doctor_verdict verdict, const char *about,
+                     const char *format, ...)
 {
     char text[2 * METALLM_ERROR_BYTES];
     va_list args;
@@ -82,10 +82,10 @@ static int load(const char *path, const struct metallm__config **out, struct doc
             METALLM_OK) {
             metallm__config_drop(*out);
             *out = whole;
-            doctor_tell(d, DOCTOR_OK, "changes", "%u by the admin API lie over the file",
-                        metallm__changes_list(changes)->count);
+            cli_doctor_tell(d, DOCTOR_OK, "changes", "%u by the admin API lie over the file",
+                            metallm__changes_list(changes)->count);
         } else {
-            doctor_tell(d, DOCTOR_FAIL, "changes", "%s", why.message);
+            cli_doctor_tell(d, DOCTOR_FAIL, "changes", "%s", why.message);
         }
     }
     metallm__changes_free(changes);
@@ -95,12 +95,12 @@ static int load(const char *path, const struct metallm__config **out, struct doc
 
 static void examine(struct doctor *d)
 {
-    doctor_store(d);
-    doctor_listen(d);
-    doctor_auth(d);
-    doctor_routers(d);
-    doctor_models(d);
-    doctor_system(d);
+    cli_doctor_store(d);
+    cli_doctor_listen(d);
+    cli_doctor_auth(d);
+    cli_doctor_routers(d);
+    cli_doctor_models(d);
+    cli_doctor_system(d);
 }
 
 static int run_doctor(const struct cli_io *io, const void *options, const char *const *operands,
@@ -117,10 +117,10 @@ static int run_doctor(const struct cli_io *io, const void *options, const char *
     const struct metallm__config *config = NULL;
     metallm_error why = {0};
     if (load(o->config, &config, &d, &why) != METALLM_OK) {
-        doctor_tell(&d, DOCTOR_FAIL, "configuration", "%s", why.message);
+        cli_doctor_tell(&d, DOCTOR_FAIL, "configuration", "%s", why.message);
     } else {
-        doctor_tell(&d, DOCTOR_OK, "configuration", "'%s': %u models, %u routers, %u aliases",
-                    o->config, config->model_count, config->router_count, config->alias_count);
+        cli_doctor_tell(&d, DOCTOR_OK, "configuration", "'%s': %u models, %u routers, %u aliases",
+                        o->config, config->model_count, config->router_count, config->alias_count);
         d.config = config;
         examine(&d);
     }

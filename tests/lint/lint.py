@@ -287,7 +287,7 @@ def check_man_pages(tree):
     """The man pages are sound troff (where mandoc is there to tell)."""
     if shutil.which("mandoc") is None:
         return
-    for page in sorted(tree.build.glob("metallm*.1")):
+    for page in sorted(tree.build.glob("metallm*.[15]")):
         done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", str(page)], text=True,
                               capture_output=True, check=False)
         for line in done.stdout.splitlines():
