@@ -3,6 +3,8 @@
 #include "cli/inputs.h"
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/rng.h"
 #include "data/read.h"
 #include "store/store.h"
 
@@ -181,4 +183,16 @@ int cli_inputs_load(const struct cli_io *io, const struct cli_inputs_options *op
                     metallm_error *err)
 {
     return cli_inputs_load_report(io, opts, files, count, out, NULL, err);
+}
+
+int cli_router_version(const char *path, char out[CLI_VERSION_BYTES], metallm_error *err)
+{
+    struct metallm__map map;
+    int rc = metallm__map_open(&map, path, err);
+    if (rc != METALLM_OK)
+        return rc;
+    snprintf(out, CLI_VERSION_BYTES, "%016llx",
+             (unsigned long long)metallm__hash_bytes(map.bytes, map.len, 0));
+    metallm__map_close(&map);
+    return METALLM_OK;
 }

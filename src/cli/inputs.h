@@ -80,4 +80,9 @@ METALLM_MUSTCHECK int cli_inputs_tiers(const struct cli_io *io,
                                        struct cli_tiers *out, metallm_error *err);
 void cli_tiers_fini(struct cli_tiers *tiers);
 
+/* A name for the state of a router's file, of its bytes, for decision logs. */
+#define CLI_VERSION_BYTES 17u
+METALLM_MUSTCHECK int cli_router_version(const char *path, char out[CLI_VERSION_BYTES],
+                                         metallm_error *err);
+
 #endif

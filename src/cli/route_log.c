@@ -13,12 +13,16 @@
 
 #define LINE_BYTES_MAX METALLM__LOG_LINE_BYTES_MAX
 
-int cli_route_log_open(struct cli_route_log *l, const char *path, metallm_error *err)
+int cli_route_log_open(struct cli_route_log *l, const char *path, const char *router,
+                       metallm_error *err)
 {
     struct timespec now;
     *l = (struct cli_route_log){.path = path};
     if (path == NULL)
         return METALLM_OK;
+    int rc = cli_router_version(router, l->version, err);
+    if (rc != METALLM_OK)
+        return rc;
     clock_gettime(CLOCK_REALTIME, &now);
     l->started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     metallm__buf_init(&l->line, LINE_BYTES_MAX);
@@ -82,6 +86,7 @@ int cli_route_log_add(struct cli_route_log *l, const struct cli_route_answer *a,
         .id = id,
         .time = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec,
         .policy = "greedy",
+        .policy_version = l->version,
         .estimates = estimates,
         .propensity = (double)a->decision.propensity,
         .dial = a->constraints->dial,

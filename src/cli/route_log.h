@@ -3,6 +3,7 @@
 #ifndef CLI_ROUTE_LOG_H
 #define CLI_ROUTE_LOG_H
 #include "base/buf.h"
+#include "cli/inputs.h"
 #include "cli/route_print.h"
 
 struct cli_route_log {
@@ -10,11 +11,12 @@ struct cli_route_log {
     const char *path;
     struct metallm__buf line;
     uint64_t started_ns, count; /* make an id */
+    char version[CLI_VERSION_BYTES];
 };
 
-/* path NULL: nothing will be logged. The file is added to, never replaced. */
+/* router: its file. path NULL: nothing will be logged. The file is added to, never replaced. */
 METALLM_MUSTCHECK int cli_route_log_open(struct cli_route_log *l, const char *path,
-                                         metallm_error *err);
+                                         const char *router, metallm_error *err);
 METALLM_MUSTCHECK int cli_route_log_add(struct cli_route_log *l, const struct cli_route_answer *a,
                                         metallm_error *err);
 METALLM_MUSTCHECK int cli_route_log_flush(struct cli_route_log *l, metallm_error *err);

@@ -176,6 +176,7 @@ struct log_writer {
     const struct metallm__rows *rows;
     const struct metallm__replay_options *opts;
     const char *policy;
+    char version[CLI_VERSION_BYTES]; /* of the router's file */
 };
 
 static int write_decision(void *payload, const struct metallm__replay_decision *d,
@@ -191,7 +192,9 @@ static int write_decision(void *payload, const struct metallm__replay_decision *
         .dial = (float)(d->price * w->opts->agent.scale),
         .cost_scale_usd = w->opts->agent.scale > 0 ? (float)w->opts->agent.scale : NAN,
         .outcome = {(float)d->seen.quality, (float)d->seen.cost_usd, (float)d->seen.latency_ms}};
-    char id[32];
+    char id[32], version[CLI_VERSION_BYTES + 24];
+    snprintf(version, sizeof version, "%s+%llu", w->version, (unsigned long long)d->step);
+    out.policy_version = version;
     snprintf(id, sizeof id, "%llu", (unsigned long long)d->step);
     out.id = id;
     for (uint32_t m = 0; m < metallm__rows_models(w->rows); m++) {
@@ -200,14 +203,14 @@ static int write_decision(void *payload, const struct metallm__replay_decision *
             continue;
         if (m == d->model)
             out.chosen = out.count;
-        estimates[out.count++] =
-            (struct metallm__log_estimate){.quality = (float)fmin(fmax(b->quality, 0), 1),
-                                           .quality_sd = b->sd > 0 ? (float)b->sd : NAN,
-                                           .cost_usd = (float)b->cost_usd,
-                                           .latency_ms = (float)b->latency_ms,
-                                           .score = (float)d->scores[m],
-                                           .price_usd = NAN,
-                                           .model = m};
+        estimates[out.count++] = (struct metallm__log_estimate){
+            .quality = (float)fmin(fmax(b->quality, 0), 1),
+            .quality_sd = b->sd > 0 ? (float)b->sd : NAN,
+            .cost_usd = (float)b->cost_usd,
+            .latency_ms = (float)b->latency_ms,
+            .score = (float)d->scores[m],
+            .price_usd = (float)(metallm__rows_mean_cost(w->rows, m) * d->cost_factor[m]),
+            .model = m};
     }
     metallm__buf_clear(&w->line);
     metallm__log_print(&w->line, &out, metallm__rows_model, w->rows);
@@ -355,9 +358,10 @@ static int print_result(const struct cli_io *io, const struct replay_options *o,
     return rc;
 }
 
-static int run_logged(const struct replay_options *o, const struct metallm__rows *rows,
-                      const struct metallm__replay_input *in, struct metallm__replay_options *opts,
-                      struct metallm__replay_result *result, metallm_error *err)
+static int run_logged(const struct replay_options *o, const char *router,
+                      const struct metallm__rows *rows, const struct metallm__replay_input *in,
+                      struct metallm__replay_options *opts, struct metallm__replay_result *result,
+                      metallm_error *err)
 {
     struct log_writer w = {.rows = rows,
                            .opts = opts,
@@ -366,7 +370,9 @@ static int run_logged(const struct replay_options *o, const struct metallm__rows
     int rc = METALLM_OK;
     metallm__buf_init(&w.line, METALLM__LOG_LINE_BYTES_MAX);
     if (o->log != NULL) {
-        rc = metallm__outfile_open(&w.file, o->log, err);
+        rc = cli_router_version(router, w.version, err);
+        if (rc == METALLM_OK)
+            rc = metallm__outfile_open(&w.file, o->log, err);
         opts->decided = write_decision;
         opts->payload = &w;
     }
@@ -408,7 +414,7 @@ static int replay_rows(const struct cli_io *io, const struct replay_options *o, 
             opts.task = &task;
     }
     if (rc == METALLM_OK)
-        rc = run_logged(o, rows, &in, &opts, &result, err);
+        rc = run_logged(o, router, rows, &in, &opts, &result, err);
     if (rc == METALLM_OK) {
         result.is_tiered = metallm__rows_is_cheap_first(rows);
         result.fine_share = metallm__rows_fine_share(rows);

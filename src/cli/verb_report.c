@@ -35,13 +35,15 @@ static const struct cli_option report_table[] = {
     {.name = "policy",
      .kind = CLI_LIST,
      .offset = offsetof(struct report_options, policies),
-     .arg = "NAME",
-     .help = "another policy: random, or the name of a model that would have answered always"},
+     .arg = "NAME[:K=V,...]",
+     .help = "another policy: linucb, thompson, epsilon, squarecb or greedy with parameters as "
+             "'metallm replay' takes them (at every --dial, else at 0), random, or the name of a "
+             "model that would have answered always"},
     {.name = "models",
      .kind = CLI_STRING,
      .offset = offsetof(struct report_options, models),
      .arg = "A,B",
-     .help = "dials, targets and random choose among these models alone"},
+     .help = "dials, targets and policies choose among these models alone"},
     {.name = "max-cost",
      .kind = CLI_REAL,
      .offset = offsetof(struct report_options, max_cost_usd),
@@ -144,8 +146,28 @@ static int add_always(struct metallm__savings *s, uint32_t model, metallm_error 
     return metallm__savings_add(s, name, &p, err);
 }
 
+/* A policy of the router's at each dial. */
+static int add_policy(struct metallm__savings *s, const char *spec, const struct cli_list *dials,
+                      const metallm_constraints *base, metallm_error *err)
+{
+    static const struct cli_list dial_0 = {{"0"}, 1};
+    const struct cli_list *at = dials->count > 0 ? dials : &dial_0;
+    struct metallm__whatif_policy p = {.kind = METALLM__WHATIF_POLICY, .constraints = *base};
+    int rc = metallm__policy_parse(&p.policy, spec, err);
+    if (rc == METALLM_ENOTFOUND)
+        return metallm__error_set(err, rc, "no policy or model '%.100s'", spec);
+    for (size_t i = 0; i < at->count && rc == METALLM_OK; i++) {
+        char name[METALLM__SAVINGS_NAME_BYTES];
+        p.constraints.dial = (float)strtod(at->items[i], NULL); /* add_numbers has checked it */
+        snprintf(name, sizeof name, "%.200s, dial %.20s", spec, at->items[i]);
+        rc = metallm__savings_add(s, name, &p, err);
+    }
+    return rc;
+}
+
 static int add_named(struct metallm__savings *s, const struct cli_list *list,
-                     const metallm_constraints *base, metallm_error *err)
+                     const struct cli_list *dials, const metallm_constraints *base,
+                     metallm_error *err)
 {
     for (size_t i = 0; i < list->count; i++) {
         const char *name = list->items[i];
@@ -155,8 +177,12 @@ static int add_named(struct metallm__savings *s, const struct cli_list *list,
             m++;
         if (m < count) /* the models alone stand in the report anyhow */
             continue;
-        if (strcmp(name, "random") != 0)
-            return metallm__error_set(err, METALLM_ENOTFOUND, "no policy or model '%.100s'", name);
+        if (strcmp(name, "random") != 0) {
+            rc = add_policy(s, name, dials, base, err);
+            if (rc != METALLM_OK)
+                return rc;
+            continue;
+        }
         rc = metallm__savings_add(
             s, name,
             &(struct metallm__whatif_policy){.kind = METALLM__WHATIF_RANDOM, .constraints = *base},
@@ -180,7 +206,7 @@ static int add_policies(struct metallm__savings *s, const struct report_options 
         rc = add_numbers(s, is_asked ? &o->dials : &some_dials, "dial", &base, err);
     if (rc == METALLM_OK)
         rc = add_numbers(s, &o->targets, "target", &base, err);
-    return rc != METALLM_OK ? rc : add_named(s, &o->policies, &base, err);
+    return rc != METALLM_OK ? rc : add_named(s, &o->policies, &o->dials, &base, err);
 }
 
 static const char *interval_text(char *text, size_t size, const struct metallm__ope_estimate *e,

@@ -345,7 +345,7 @@ static int run_route(const struct cli_io *io, const void *options, const char *c
     cli_lines_init(&r.lines, fileno(io->in));
     int rc = prepare(&r, operands[0], err);
     if (rc == METALLM_OK)
-        rc = cli_route_log_open(&r.log, o->log, err);
+        rc = cli_route_log_open(&r.log, o->log, operands[0], err);
     if (rc == METALLM_OK)
         rc = route_all(&r, err);
     drop_batch(&r);

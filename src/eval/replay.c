@@ -293,6 +293,7 @@ static int report_decision(struct run *r, const struct metallm__choice *choice,
                                                .price = metallm__agent_price(r->agent),
                                                .beliefs = beliefs,
                                                .scores = scores,
+                                               .cost_factor = r->worlds->items[r->world].factor,
                                                .seen = *seen};
     return r->opts->decided(r->opts->payload, &d, err);
 }

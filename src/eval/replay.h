@@ -73,6 +73,7 @@ struct metallm__replay_decision {
     double propensity, price;              /* price: quality per dollar */
     const struct metallm__belief *beliefs; /* by model; quality NaN: it was not there */
     const double *scores;
+    const double *cost_factor; /* of every model's costs now */
     struct metallm__seen seen;
 };
 

@@ -322,6 +322,13 @@ const char *metallm__rows_model(const void *payload, uint32_t model)
     return rows->router->name[rows->model[model]];
 }
 
+double metallm__rows_mean_cost(const struct metallm__rows *rows, uint32_t model)
+{
+    METALLM_REQUIRE(model < rows->models);
+    return rows->priced > 0 ? rows->cost_sum[model] / (double)metallm__spool_count(rows->spool)
+                            : NAN;
+}
+
 double metallm__rows_scale(const struct metallm__rows *rows)
 {
     double top = 0;

@@ -37,7 +37,8 @@ METALLM_MUSTCHECK int metallm__rows_task(const struct metallm__rows *rows,
                                          struct metallm__replay_task *out, metallm_error *err);
 size_t metallm__rows_skipped(const struct metallm__rows *rows);
 uint32_t metallm__rows_models(const struct metallm__rows *rows);
-const char *metallm__rows_model(const void *rows, uint32_t model); /* a name */
+const char *metallm__rows_model(const void *rows, uint32_t model);                /* a name */
+double metallm__rows_mean_cost(const struct metallm__rows *rows, uint32_t model); /* NaN: unknown */
 /* Dollars of the highest mean cost in the rows; 0: no costs are known. */
 double metallm__rows_scale(const struct metallm__rows *rows);
 

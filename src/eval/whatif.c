@@ -43,6 +43,30 @@ static uint32_t candidate(const struct metallm__log_decision *d, uint32_t model)
     return UINT32_MAX;
 }
 
+/* As the agent would score them: quality less the dial's price of the expected cost. */
+static bool policy_chances(const struct metallm__whatif_policy *p,
+                           const struct metallm__log_decision *d, double *chance)
+{
+    double score[METALLM_MODELS_MAX], sd[METALLM_MODELS_MAX], cost[METALLM_MODELS_MAX];
+    const double scale = (double)d->cost_scale_usd, dial = (double)p->constraints.dial;
+    uint32_t usable = 0;
+    for (uint32_t i = 0; i < d->count; i++) {
+        const struct metallm__log_estimate *e = &d->estimates[i];
+        cost[i] = isfinite(e->cost_usd) ? (double)e->cost_usd : isfinite(scale) ? scale : 0;
+        sd[i] = isfinite(e->quality_sd) ? (double)e->quality_sd : 0;
+        score[i] = is_allowed(p, e->model) ? (double)e->quality : NAN;
+        if (dial > 0 && scale > 0)
+            score[i] -= dial * cost[i] / scale;
+        usable += !isnan(score[i]);
+    }
+    if (usable == 0)
+        return false;
+    const struct metallm__arms arms = {
+        .count = d->count, .score = score, .sd = sd, .cost = cost, .step = p->step};
+    p->policy.policy->chances(p->policy.values, &arms, chance);
+    return true;
+}
+
 bool metallm__whatif_choose(const struct metallm__whatif_policy *p,
                             const struct metallm__log_decision *d, double *chance)
 {
@@ -56,6 +80,8 @@ bool metallm__whatif_choose(const struct metallm__whatif_policy *p,
             chance[i] /= allowed;
         return allowed > 0;
     }
+    if (p->kind == METALLM__WHATIF_POLICY)
+        return policy_chances(p, d, chance);
     uint32_t choice =
         p->kind == METALLM__WHATIF_ALWAYS ? candidate(d, p->model) : rule_choice(p, d);
     if (choice == UINT32_MAX)
@@ -98,7 +124,9 @@ int metallm__whatif(const struct metallm__decision_log *l, const struct metallm_
     *out = (struct metallm__whatif){0};
     for (size_t i = 0; i < n; i++) {
         struct metallm__log_decision d = metallm__decision_log_get(l, i);
-        if (!metallm__whatif_choose(p, &d, chance)) {
+        struct metallm__whatif_policy now = *p;
+        now.step = i;
+        if (!metallm__whatif_choose(&now, &d, chance)) {
             out->unusable++;
             continue;
         }

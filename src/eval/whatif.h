@@ -5,16 +5,20 @@
 #define EVAL_WHATIF_H
 #include "eval/decision_log.h"
 #include "eval/ope.h"
+#include "router/policy.h"
 
 enum metallm__whatif_kind {
     METALLM__WHATIF_RULE,   /* the router's rule (router/decide.h) under constraints */
     METALLM__WHATIF_ALWAYS, /* one model */
     METALLM__WHATIF_RANDOM, /* each allowed candidate alike */
+    METALLM__WHATIF_POLICY, /* chances of a policy (router/policy.h) on the logged estimates */
 };
 
 struct metallm__whatif_policy {
     enum metallm__whatif_kind kind;
-    uint32_t model;                  /* METALLM__WHATIF_ALWAYS: index in the log */
+    uint32_t model;                       /* METALLM__WHATIF_ALWAYS: index in the log */
+    struct metallm__policy_choice policy; /* METALLM__WHATIF_POLICY */
+    uint64_t step;                        /* ... decisions before this one */
     metallm_constraints constraints; /* within their ranges; allowed: a flag per model of the log */
 };
 

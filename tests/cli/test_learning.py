@@ -129,7 +129,23 @@ class Replay(WithRouter):
         self.succeeds("replay", self.router, self.holdout, "--online", "--log", log)
         rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         self.assertTrue(all(0 < row["propensity"] <= 1 for row in rows if "propensity" in row))
-        self.succeeds_json("report", log, "--json")
+        versions = {row["policy_version"] for row in rows}
+        self.assertEqual(len(versions), 200)  # the router's file and what was learned since
+        self.assertTrue(all(e["price_usd"] > 0 for row in rows for e in row["estimates"]))
+        told = self.succeeds_json("report", log, "--json", "--policy", "linucb:alpha=1", "--policy",
+                                  "thompson", "--dial", 0.1, "--dial", 0.5, "--models", "small,big")
+        names = [p["name"] for p in told["policies"]]
+        self.assertIn("linucb:alpha=1, dial 0.1", names)
+        self.assertIn("thompson, dial 0.5", names)
+        for policy in told["policies"][3:]:
+            self.assertEqual(policy["share"]["coder"], 0, policy["name"])
+        self.fails("report", log, "--policy", "linucb:beta=1", told="beta")
+
+    def test_too_few_decisions_that_agree_are_told(self):
+        log = self.folder / "log.jsonl"
+        self.succeeds("replay", self.router, self.holdout, "--explore", 0.1, "--log", log)
+        told = self.succeeds("report", log, "--policy", "small").stdout
+        self.assertIn("too few logged decisions agree", told)
 
 
 if __name__ == "__main__":

@@ -247,6 +247,8 @@ class Route(WithRouter):
         rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         self.assertEqual([r["model"] for r in rows], ["small", "coder", "big"] * 2)
         self.assertEqual(len({r["id"] for r in rows}), 6)
+        self.assertEqual(len({r["policy_version"] for r in rows}), 1)
+        self.assertTrue(all(e["price_usd"] > 0 for r in rows for e in r["estimates"]))
         self.assertNotIn("rivers", log.read_text(encoding="utf-8"))
         self.succeeds_json("report", log, "--json")
 
