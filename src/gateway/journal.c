@@ -199,7 +199,10 @@ static void run_batch(struct metallm__journal *j, struct metallm__journal_queue 
 {
     metallm_error err = {0};
     int rc = METALLM_OK;
-    if (j->failed != METALLM_OK && metallm__journal_now() < j->retry_ns && !j->is_stopping) {
+    pthread_mutex_lock(&j->lock);
+    const bool is_last = j->is_stopping; /* then there is no later try */
+    pthread_mutex_unlock(&j->lock);
+    if (j->failed != METALLM_OK && metallm__journal_now() < j->retry_ns && !is_last) {
         rc = j->failed; /* tried a moment ago */
         err = j->failure;
     } else if (wants || writes(batch) || j->failed != METALLM_OK) {
