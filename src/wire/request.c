@@ -2,7 +2,7 @@
  * request.c - see request.h: the body is parsed once; its members are walked together with their
  * byte ranges. What the text routed on is made of stands in request_text.c, hints in hints.c. */
 #include <limits.h>
-#if defined __SSE2__
+#if defined __x86_64__
 #include <emmintrin.h>
 #endif
 
@@ -13,7 +13,7 @@
 uint64_t metallm__token_units(struct metallm__span text)
 {
     size_t i = 0, high = 0, more = 0; /* bytes beyond ASCII; of them: not a character's first */
-#if defined __SSE2__
+#if defined __x86_64__
     const __m128i zero = _mm_setzero_si128(), first = _mm_set1_epi8((char)0xc0);
     __m128i highs = zero, mores = zero; /* two sums each */
     for (; text.n - i >= 16; i += 16) {
