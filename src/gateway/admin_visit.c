@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * admin_visit.c - the admin API and the status page as visits. What the admin API does blocks on the
- * store, so it runs on the control thread; the answer comes back to the loop by mail. */
+ * admin_visit.c - the admin API and the status page as visits. What the admin API does blocks on
+ * the store, so it runs on the control thread; the answer comes back to the loop by mail. */
 #include "gateway/admin_visit.h"
 
 #include <stdio.h>
@@ -12,11 +12,12 @@
 static void told(struct metallm__mail *mail)
 {
     struct metallm__admin_visit *a =
-        (struct metallm__admin_visit *)(void *)((char *)mail - offsetof(struct metallm__admin_visit, mail));
+        (struct metallm__admin_visit *)(void *)((char *)mail -
+                                                offsetof(struct metallm__admin_visit, mail));
     struct metallm__reply r = {.status = a->answer.status};
     metallm__reply_add(&r, "cache-control", (struct metallm__span)METALLM__SPAN("no-store"));
-    metallm__visit_reply(&a->visit, &r,
-                         metallm__span(a->answer.body.data, a->answer.body.len), NULL);
+    metallm__visit_reply(&a->visit, &r, metallm__span(a->answer.body.data, a->answer.body.len),
+                         NULL);
     metallm__buf_fini(&a->answer.body);
     metallm__free(a->path);
     metallm__free(a->body);
@@ -64,7 +65,8 @@ static void perform(struct metallm__gateway *g, struct metallm__admin_visit *a)
 static void run(struct metallm__gateway *g, struct metallm__gateway_job *job)
 {
     struct metallm__admin_visit *a =
-        (struct metallm__admin_visit *)(void *)((char *)job - offsetof(struct metallm__admin_visit, job));
+        (struct metallm__admin_visit *)(void *)((char *)job -
+                                                offsetof(struct metallm__admin_visit, job));
     perform(g, a);
     metallm__loop_mail(a->visit.worker->loop, &a->mail);
 }
@@ -83,8 +85,8 @@ void metallm__admin_begin(struct metallm__visit *v)
     a->body = metallm__strndup(http->body.p == NULL ? "" : http->body.p, http->body.n);
     if (http->body.n > METALLM__ADMIN_BODY_MAX) {
         err.code = METALLM_ELIMIT;
-        snprintf(err.message, sizeof err.message, "a request to the admin API has at most %zu bytes",
-                 METALLM__ADMIN_BODY_MAX);
+        snprintf(err.message, sizeof err.message,
+                 "a request to the admin API has at most %zu bytes", METALLM__ADMIN_BODY_MAX);
     } else if (a->path != NULL && a->body != NULL &&
                metallm__gateway_submit(v->worker->shared->gateway, &a->job) == METALLM_OK) {
         return;

@@ -12,7 +12,8 @@ struct metallm__gateway;
 METALLM_MUSTCHECK int metallm__gateway_new(struct metallm__gateway **out, const char *config_path,
                                            metallm_error *err);
 /* Serves until stop; then finishes what runs, at most limits.drain_ms, and writes what waits.
- * METALLM_EIO: something acknowledged could not be written in the end (never without a log line). */
+ * METALLM_EIO: something acknowledged could not be written in the end (never without a log line).
+ */
 METALLM_MUSTCHECK int metallm__gateway_run(struct metallm__gateway *g, metallm_error *err);
 void metallm__gateway_free(struct metallm__gateway *g); /* NULL is fine */
 

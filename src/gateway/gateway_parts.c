@@ -35,8 +35,7 @@ static int open_store(struct metallm__gateway *g, const char *path,
     return rc;
 }
 
-static int open_log(struct metallm__gateway *g, const struct metallm__config *c,
-                    metallm_error *err)
+static int open_log(struct metallm__gateway *g, const struct metallm__config *c, metallm_error *err)
 {
     struct metallm__log_options options = {.fd = STDERR_FILENO,
                                            .path = c->log.file[0] == '\0' ? NULL : c->log.file,
@@ -240,8 +239,7 @@ static int open_all(struct metallm__gateway *g, const char *path, metallm_error 
     return rc == METALLM_OK ? open_workers(g, err) : rc;
 }
 
-int metallm__gateway_new(struct metallm__gateway **out, const char *config_path,
-                         metallm_error *err)
+int metallm__gateway_new(struct metallm__gateway **out, const char *config_path, metallm_error *err)
 {
     struct metallm__gateway *g = metallm__calloc(1, sizeof *g);
     if (g == NULL)

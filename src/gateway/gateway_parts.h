@@ -19,7 +19,7 @@ struct metallm__gateway {
     struct metallm__gateway_listener *listeners;
     uint32_t listener_count;
     uint64_t kept_version; /* of keys and changes in the store, as last read */
-    int day; /* YYYYMMDD whose prices are in force */
+    int day;               /* YYYYMMDD whose prices are in force */
     int wake_fd;
     _Atomic unsigned stops;
     _Atomic bool is_reload_asked;
@@ -29,6 +29,5 @@ struct metallm__gateway {
 
 struct metallm__world_parts metallm__gateway_world_parts(struct metallm__gateway *g);
 int metallm__gateway_close_journal(struct metallm__gateway *g, metallm_error *err);
-METALLM_MUSTCHECK int metallm__gateway_refresh_keys(struct metallm__gateway *g,
-                                                    metallm_error *err);
+METALLM_MUSTCHECK int metallm__gateway_refresh_keys(struct metallm__gateway *g, metallm_error *err);
 #endif

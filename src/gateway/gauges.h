@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * gauges.h - the gateway's state at this moment, put together for /metrics, / and the admin API from
- * those who know it. On a worker's thread, or the control thread. */
+ * gauges.h - the gateway's state at this moment, put together for /metrics, / and the admin API
+ * from those who know it. On a worker's thread, or the control thread. */
 #ifndef GATEWAY_GAUGES_H
 #define GATEWAY_GAUGES_H
 #include "gateway/status.h"

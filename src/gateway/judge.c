@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * judge.c - an LLM scores an answer, after the client has it: a call in the background whose verdict
- * is feedback like any other. At most METALLM__JUDGING_MAX run on a worker at a time; what comes
- * beyond is not judged. Its cost is on nobody's budget but in the metrics of the judge. */
+ * judge.c - an LLM scores an answer, after the client has it: a call in the background whose
+ * verdict is feedback like any other. At most METALLM__JUDGING_MAX run on a worker at a time; what
+ * comes beyond is not judged. Its cost is on nobody's budget but in the metrics of the judge. */
 #include <math.h>
 
 #include "base/mem.h"
@@ -54,8 +54,8 @@ static void on_done(void *payload, const struct metallm__ask_result *result)
     }
     metallm_error err;
     struct metallm__feedback f = {.score = score, .is_graded = true};
-    if (!isnan(score) && metallm__journal_feedback(w->shared->journal, &j->id, &f, NULL, NULL,
-                                                   &err) == METALLM_OK)
+    if (!isnan(score) &&
+        metallm__journal_feedback(w->shared->journal, &j->id, &f, NULL, NULL, &err) == METALLM_OK)
         metallm__metrics_feedback(w->shard, METALLM__FEEDBACK_GRADED);
     else
         metallm__log_error(w->shared->log, METALLM__LOG_WARN, "judge", "gave no verdict", NULL);
@@ -64,8 +64,9 @@ static void on_done(void *payload, const struct metallm__ask_result *result)
 
 static const struct metallm__ask_events events = {on_stream, on_piece, on_done};
 
-static int start(struct metallm__judging *j, const struct metallm__graders *graders, uint32_t grader,
-                 const struct metallm__chat *c, struct metallm__span answer, metallm_error *err)
+static int start(struct metallm__judging *j, const struct metallm__graders *graders,
+                 uint32_t grader, const struct metallm__chat *c, struct metallm__span answer,
+                 metallm_error *err)
 {
     uint32_t judge = c->router->graders[grader].model;
     int rc = metallm__judge_request(graders, grader, c->request.last_user, answer,

@@ -11,10 +11,10 @@
 /* Room for the options of all LLMs; strings are the config's. */
 struct llm_room {
     struct metallm__llm_options *llms;
-    struct metallm__price *prices;                    /* all, one after another */
-    struct metallm__deployment_options *deployments;  /* all */
-    struct metallm__header_option *headers;           /* all */
-    struct metallm__prices file;                      /* of config->prices */
+    struct metallm__price *prices;                   /* all, one after another */
+    struct metallm__deployment_options *deployments; /* all */
+    struct metallm__header_option *headers;          /* all */
+    struct metallm__prices file;                     /* of config->prices */
 };
 
 static void room_fini(struct llm_room *room)

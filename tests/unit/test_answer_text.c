@@ -22,7 +22,8 @@ static void whole_answers_give_the_first_choice(void **state)
          "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\\nb\"}},"
          "{\"index\":1,\"message\":{\"content\":\"c\"}}]}",
          "a\nb"},
-        {METALLM__WIRE_CHAT, "{\"choices\":[{\"message\":{\"content\":null,\"tool_calls\":[]}}]}", ""},
+        {METALLM__WIRE_CHAT, "{\"choices\":[{\"message\":{\"content\":null,\"tool_calls\":[]}}]}",
+         ""},
         {METALLM__WIRE_CHAT, "{\"choices\":[]}", ""},
         {METALLM__WIRE_CHAT, "{\"choices\":{}}", ""},
         {METALLM__WIRE_CHAT, "not JSON", ""},
@@ -43,7 +44,8 @@ static void streamed_pieces_add_up(void **state)
 {
     (void)state;
     static const char *const events[] = {
-        "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
+        "data: "
+        "{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
         "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel\"}}]}\n\n"
         "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"other\"}}]}\r\n\r\n"
         ": a comment\n\ndata:{\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\n",
@@ -64,9 +66,9 @@ static void a_text_beyond_the_limit_is_no_text(void **state)
     (void)state;
     struct metallm__buf out;
     metallm__buf_init(&out, 4);
-    metallm__answer_text_whole(
-        METALLM__WIRE_COMPLETION,
-        metallm__span_of("{\"choices\":[{\"text\":\"longer than four\"}]}"), &out);
+    metallm__answer_text_whole(METALLM__WIRE_COMPLETION,
+                               metallm__span_of("{\"choices\":[{\"text\":\"longer than four\"}]}"),
+                               &out);
     assert_true(out.failed);
     metallm__buf_fini(&out);
 }
