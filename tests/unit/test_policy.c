@@ -222,9 +222,10 @@ static void simulate(const char *spec, double *quarter, double *whole)
     }
 }
 
-/* Four times the steps: regret of order log^2 t or sqrt t grows by at most 2 (bound 2.1 for the
- * noise of three runs), of order t by 4. In all: below the O(d sqrt(K t log^3 t)) of LinUCB's
- * analysis with constant 1/40. */
+/* Four times the steps: regret of order log t grows by 1.16 (epsilon decaying), of log^2 t by 1.34
+ * (linucb, thompson: Abbasi-Yadkori et al. 2011 with a gap), of sqrt t by 2 (squarecb), of t by 4;
+ * the bounds leave .25 for the noise of three runs. In all: below the O(d sqrt(K t log^3 t)) of
+ * LinUCB's analysis with constant 1/40. */
 static void regret_grows_as_theory_says(void **state)
 {
     (void)state;
@@ -232,11 +233,11 @@ static void regret_grows_as_theory_says(void **state)
         const char *spec;
         double low, high; /* of the growth */
     } cases[] = {
-        {"linucb:alpha=0.5", 1, 2.1},
-        {"thompson:scale=0.5", 1, 2.1},
-        {"squarecb:rate=10", 1, 2.1},
-        {"epsilon:epsilon=1,decay=5", 1, 2.1},     /* log t */
-        {"epsilon:epsilon=0.2,decay=0", 3.6, 4.2}, /* explores for ever: t */
+        {"linucb:alpha=0.5", 1, 1.6},
+        {"thompson:scale=0.5", 1, 1.6},
+        {"squarecb:rate=10", 1, 2.25},
+        {"epsilon:epsilon=1,decay=5", 1, 1.4},
+        {"epsilon:epsilon=0.2,decay=0", 3.75, 4.25}, /* explores for ever */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         double quarter, whole;

@@ -140,6 +140,30 @@ static void offline_share_replaces_exploration(void **state)
     metallm__spool_free(s);
 }
 
+/* MetaLLM regresses a - p c; ridge regression is linear in its target, so that quality and cost
+ * learned apart choose the same, at any dial, without learning anew. */
+static void one_regression_of_the_reward_chooses_as_two_apart(void **state)
+{
+    (void)state;
+    struct metallm__spool *s = world(2000, true);
+    static const double dials[] = {0, 0.2, 0.5};
+    for (int k = 0; k < 3; k++) {
+        struct metallm__replay_options o = options("linucb:alpha=0.3");
+        o.agent.explore = 0;
+        o.agent.dial = dials[k];
+        o.start = METALLM__START_COLD;
+        struct metallm__replay_result apart = replayed(s, &o);
+        o.is_joint = true;
+        struct metallm__replay_result joint = replayed(s, &o);
+        assert_near(joint.reward.value, apart.reward.value, 1e-9);
+        for (int m = 0; m < MODELS; m++)
+            assert_near(joint.share[m], apart.share[m], 1e-12);
+        metallm__replay_fini(&apart);
+        metallm__replay_fini(&joint);
+    }
+    metallm__spool_free(s);
+}
+
 static void a_prior_that_is_wrong_is_corrected(void **state)
 {
     (void)state;
@@ -374,6 +398,7 @@ int main(void)
         cmocka_unit_test(references_are_those_of_a_hand_count),
         cmocka_unit_test(cold_start_learns_what_the_prior_would_have_known),
         cmocka_unit_test(offline_share_replaces_exploration),
+        cmocka_unit_test(one_regression_of_the_reward_chooses_as_two_apart),
         cmocka_unit_test(a_prior_that_is_wrong_is_corrected),
         cmocka_unit_test(a_budget_is_kept_within_two_percent),
         cmocka_unit_test(collapse_price_and_return_are_followed_soon),
