@@ -289,8 +289,8 @@ static void print_table(FILE *out, const struct metallm__replay_result *r,
     fprintf(out, "%llu requests, %u order%s%s\n", (unsigned long long)r->n, (unsigned)r->runs,
             r->runs == 1 ? "" : "s", r->runs == 1 ? "" : "; 95 % intervals over orders");
     print_mean(out, "quality", &r->quality, 1);
-    fprintf(out, "  %-26s%.4f .. %.4f\n", "  95 % over queries", r->quality_rows.low,
-            r->quality_rows.high);
+    fprintf(out, "  %-26s%.4f .. %.4f\n", "  95 % over queries", r->over_rows.quality.low,
+            r->over_rows.quality.high);
     print_mean(out, "dollars a 10,000 requests", &r->cost, 1e4);
     if (r->budget > 0)
         print_mean(out, "share of the budget", &r->budget_used, 1);
@@ -302,6 +302,9 @@ static void print_table(FILE *out, const struct metallm__replay_result *r,
             r->budget > 0 ? "  best mix of two models" : "  best model alone",
             r->reward_best_model);
     print_mean(out, "regret to the oracle", &r->regret, 1);
+    print_mean(out, "  to the best policy", &r->regret_best_policy, 1);
+    print_mean(out, r->budget > 0 ? "  to the best mix" : "  to the best model",
+               &r->regret_best_model, 1);
     fprintf(out, "  %-26s%.4f\n  %-26s%.2f\n", "explored", r->explored, "alarms a run", r->changes);
     if (r->is_tiered)
         fprintf(out, "  %-26s%.3f\n", "needed the fine encoder", r->fine_share);

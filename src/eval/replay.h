@@ -120,13 +120,18 @@ struct metallm__replay_event {
     double settled_after; /* requests until the mix of models is near where it ends; NaN: never */
 };
 
+/* The same means a request, each query once, with intervals over queries in place of orders. */
+struct metallm__over_rows {
+    struct metallm__mean quality, cost, reward, regret, regret_best_model, regret_best_policy;
+};
+
 struct metallm__replay_result {
     uint64_t n; /* requests in a run */
     uint32_t runs, models;
     struct metallm__mean quality, cost, reward; /* a request; over orders */
-    struct metallm__mean quality_rows;          /* the same mean, its interval over queries */
-    double budget;                              /* dollars a request; 0: none */
-    struct metallm__mean budget_used;           /* share of it */
+    struct metallm__over_rows over_rows;
+    double budget;                    /* dollars a request; 0: none */
+    struct metallm__mean budget_used; /* share of it */
     double
         period_most; /* share of its money that the fullest whole period spent; NaN: no periods */
     struct metallm__mean regret, regret_best_model, regret_best_policy; /* a request */

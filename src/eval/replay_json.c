@@ -66,8 +66,17 @@ static void print_head(struct metallm__buf *b, const struct metallm__replay_resu
     print_means(b, means, sizeof means / sizeof means[0] - (r->budget > 0 ? 0 : 1));
     if (isfinite(r->period_most))
         print_field(b, "budget_period_most", r->period_most);
-    metallm__buf_puts(b, ",\"ci_queries\":{\"quality\":");
-    print_pair(b, r->quality_rows.low, r->quality_rows.high);
+    const struct metallm__over_rows *o = &r->over_rows;
+    const struct named by_query[] = {{"quality", &o->quality},
+                                     {"cost", &o->cost},
+                                     {"reward", &o->reward},
+                                     {"regret", &o->regret},
+                                     {"regret_best_model", &o->regret_best_model},
+                                     {"regret_best_policy", &o->regret_best_policy}};
+    for (size_t i = 0; i < sizeof by_query / sizeof by_query[0]; i++) {
+        metallm__buf_printf(b, "%s\"%s\":", i == 0 ? ",\"ci_queries\":{" : ",", by_query[i].name);
+        print_pair(b, by_query[i].mean->low, by_query[i].mean->high);
+    }
     metallm__buf_puts(b, "}");
     print_field(b, "reward_oracle", r->reward_oracle);
     print_field(b, "reward_best_model", r->reward_best_model);

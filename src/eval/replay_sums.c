@@ -29,7 +29,7 @@ struct metallm__sums {
     struct acc runs[SERIES];
     struct acc *curve;  /* points x SERIES */
     double *share;      /* models; counts over all runs */
-    double *row_sum;    /* a row: quality over all runs */
+    float *row_sum;     /* rows x SERIES: over all runs */
     uint32_t *row_seen; /* a row */
     uint64_t every;
     size_t looks;
@@ -76,7 +76,7 @@ int metallm__sums_new(struct metallm__sums **out, const struct metallm__replay_i
     }
     s->curve = metallm__calloc((size_t)s->points * SERIES, sizeof *s->curve);
     s->share = metallm__calloc(in->models, sizeof *s->share);
-    s->row_sum = metallm__calloc(rows, sizeof *s->row_sum);
+    s->row_sum = metallm__calloc(rows, SERIES * sizeof *s->row_sum);
     s->row_seen = metallm__calloc(rows, sizeof *s->row_seen);
     s->mix = metallm__calloc(s->looks * in->models, sizeof *s->mix);
     if (s->curve == NULL || s->share == NULL || s->row_sum == NULL || s->row_seen == NULL ||
@@ -117,10 +117,10 @@ void metallm__sums_add(struct metallm__sums *s, const struct metallm__got *g)
     for (int k = 0; k < SERIES; k++) {
         s->now[k] += got[k];
         s->since[k] += got[k];
+        s->row_sum[g->row * SERIES + (size_t)k] += (float)got[k];
     }
     s->share[g->model]++;
     s->explored += g->explored;
-    s->row_sum[g->row] += g->quality;
     s->row_seen[g->row]++;
     s->period_cost += g->cost;
     if (s->period > 0 && (g->step + 1) % s->period == 0) {
@@ -167,13 +167,13 @@ void metallm__sums_mix(struct metallm__sums *s, uint64_t step, const double *mix
 }
 
 /* Mean over rows, each the mean of its visits; the interval is that of the rows. */
-static struct metallm__mean over_rows(const struct metallm__sums *s)
+static struct metallm__mean over_rows(const struct metallm__sums *s, enum series k)
 {
     struct acc a = {0, 0};
     double n = 0;
     for (size_t i = 0; i < metallm__spool_count(s->in->rows); i++)
         if (s->row_seen[i] > 0) {
-            acc_add(&a, s->row_sum[i] / s->row_seen[i]);
+            acc_add(&a, (double)s->row_sum[i * SERIES + k] / s->row_seen[i]);
             n++;
         }
     return mean_of(&a, n);
@@ -261,21 +261,27 @@ int metallm__sums_result(const struct metallm__sums *s, const struct metallm__wo
 {
     const double n = s->opts->runs, requests = n * (double)s->steps;
     const double budget = s->opts->agent.pacer.usd_per_request;
-    struct metallm__replay_result r = {.n = s->steps,
-                                       .runs = s->opts->runs,
-                                       .models = s->in->models,
-                                       .quality = mean_of(&s->runs[QUALITY], n),
-                                       .cost = mean_of(&s->runs[COST], n),
-                                       .reward = mean_of(&s->runs[REWARD], n),
-                                       .quality_rows = over_rows(s),
-                                       .budget = budget,
-                                       .regret = mean_of(&s->runs[REGRET], n),
-                                       .regret_best_model = mean_of(&s->runs[REGRET_MODEL], n),
-                                       .regret_best_policy = mean_of(&s->runs[REGRET_POLICY], n),
-                                       .explored = s->explored / requests,
-                                       .changes = s->changes / n,
-                                       .point_count = s->points,
-                                       .event_count = s->opts->event_count};
+    struct metallm__replay_result r = {
+        .n = s->steps,
+        .runs = s->opts->runs,
+        .models = s->in->models,
+        .quality = mean_of(&s->runs[QUALITY], n),
+        .cost = mean_of(&s->runs[COST], n),
+        .reward = mean_of(&s->runs[REWARD], n),
+        .over_rows = {.quality = over_rows(s, QUALITY),
+                      .cost = over_rows(s, COST),
+                      .reward = over_rows(s, REWARD),
+                      .regret = over_rows(s, REGRET),
+                      .regret_best_model = over_rows(s, REGRET_MODEL),
+                      .regret_best_policy = over_rows(s, REGRET_POLICY)},
+        .budget = budget,
+        .regret = mean_of(&s->runs[REGRET], n),
+        .regret_best_model = mean_of(&s->runs[REGRET_MODEL], n),
+        .regret_best_policy = mean_of(&s->runs[REGRET_POLICY], n),
+        .explored = s->explored / requests,
+        .changes = s->changes / n,
+        .point_count = s->points,
+        .event_count = s->opts->event_count};
     r.budget_used =
         (struct metallm__mean){r.cost.value / budget, r.cost.low / budget, r.cost.high / budget};
     r.period_most = s->period > 0 && s->period <= s->steps
