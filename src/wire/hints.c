@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/error.h"
+#include "wire/json_text.h"
 #include "wire/request_parts.h"
 
 void metallm__wire_hints_clear(struct metallm__wire_hints *h)
@@ -75,21 +76,16 @@ static bool add_model(struct metallm__wire_hints *h, struct metallm__span s)
     return true;
 }
 
-static struct metallm__span string_of(yyjson_val *v)
-{
-    return metallm__span(yyjson_get_str(v), yyjson_get_len(v)); /* NULL, 0 where it is none */
-}
-
 static bool put_value(struct metallm__wire_hints *h, const struct hint *hint, yyjson_val *v)
 {
     if (hint->kind == NUMBER)
         return yyjson_is_num(v) && put_number(h, hint, yyjson_get_num(v));
     if (hint->kind != NAMES)
-        return yyjson_is_str(v) && put_text(h, hint, string_of(v));
+        return yyjson_is_str(v) && put_text(h, hint, metallm__wire_text(v));
     bool is_good = yyjson_is_arr(v) && yyjson_arr_size(v) > 0;
     yyjson_arr_iter i = yyjson_arr_iter_with(v);
     for (yyjson_val *item; is_good && (item = yyjson_arr_iter_next(&i)) != NULL;)
-        is_good = yyjson_is_str(item) && add_model(h, string_of(item));
+        is_good = yyjson_is_str(item) && add_model(h, metallm__wire_text(item));
     return is_good;
 }
 

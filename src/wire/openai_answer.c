@@ -4,13 +4,9 @@
 #include "wire/openai_answer.h"
 
 #include "base/error.h"
+#include "wire/json_text.h"
 
 #define TOKENS_MAX 1000000000000LL
-
-static struct metallm__span string_of(yyjson_val *v)
-{
-    return metallm__span(yyjson_get_str(v), yyjson_get_len(v));
-}
 
 /* A count of tokens into *out; what is none leaves it. */
 static void read_count(yyjson_val *v, int64_t *out)
@@ -84,14 +80,15 @@ static uint64_t units_of(yyjson_val *message)
         yyjson_val *value = yyjson_obj_iter_get_val(key);
         if (yyjson_equals_str(key, "content") || yyjson_equals_str(key, "reasoning_content") ||
             yyjson_equals_str(key, "reasoning") || yyjson_equals_str(key, "refusal"))
-            units += metallm__token_units(string_of(value));
+            units += metallm__token_units(metallm__wire_text(value));
         if (!yyjson_equals_str(key, "tool_calls"))
             continue;
         yyjson_arr_iter calls = yyjson_arr_iter_with(value);
         for (yyjson_val *call; (call = yyjson_arr_iter_next(&calls)) != NULL;) {
             yyjson_val *function = yyjson_obj_get(call, "function");
-            units += metallm__token_units(string_of(yyjson_obj_get(function, "name")));
-            units += metallm__token_units(string_of(yyjson_obj_get(function, "arguments")));
+            units += metallm__token_units(metallm__wire_text(yyjson_obj_get(function, "name")));
+            units +=
+                metallm__token_units(metallm__wire_text(yyjson_obj_get(function, "arguments")));
         }
     }
     return units;
@@ -107,10 +104,10 @@ static void read_choices(yyjson_val *choices, struct metallm__wire_answer *out)
             if (yyjson_equals_str(key, "delta") || yyjson_equals_str(key, "message"))
                 out->text_units += units_of(value);
             else if (yyjson_equals_str(key, "text"))
-                out->text_units += metallm__token_units(string_of(value));
+                out->text_units += metallm__token_units(metallm__wire_text(value));
             else if (yyjson_equals_str(key, "finish_reason") && yyjson_get_len(value) > 0 &&
                      yyjson_is_str(value))
-                out->finish = finish_of(string_of(value));
+                out->finish = finish_of(metallm__wire_text(value));
         }
     }
 }
@@ -123,10 +120,10 @@ bool metallm__openai_read_chunk(yyjson_val *root, struct metallm__wire_answer *o
         yyjson_val *value = yyjson_obj_iter_get_val(key);
         if (yyjson_equals_str(key, "id")) {
             if (out->id[0] == '\0' && yyjson_is_str(value))
-                copy_text(out->id, sizeof out->id, string_of(value));
+                copy_text(out->id, sizeof out->id, metallm__wire_text(value));
         } else if (yyjson_equals_str(key, "model")) {
             if (out->model[0] == '\0' && yyjson_is_str(value))
-                copy_text(out->model, sizeof out->model, string_of(value));
+                copy_text(out->model, sizeof out->model, metallm__wire_text(value));
         } else if (yyjson_equals_str(key, "choices")) {
             has_choices = yyjson_arr_size(value) > 0;
             read_choices(value, out);
@@ -159,7 +156,7 @@ bool metallm__openai_read_error(yyjson_val *root, metallm_error *err)
         return false;
     char message[160];
     yyjson_val *text = yyjson_is_str(error) ? error : yyjson_obj_get(error, "message");
-    copy_text(message, sizeof message, string_of(text));
+    copy_text(message, sizeof message, metallm__wire_text(text));
     (void)metallm__error_set(err, METALLM_EFORMAT, "the upstream answered with an error: %s",
                              message[0] != '\0' ? message : "(no message)");
     return true;
@@ -175,8 +172,8 @@ void metallm__openai_error_in(struct metallm__span body, struct metallm__wire_er
         error = yyjson_obj_get(root, "detail") != NULL ? yyjson_obj_get(root, "detail") : root;
     yyjson_val *code = yyjson_obj_get(error, "code");
     copy_text(out->message, sizeof out->message,
-              string_of(yyjson_is_str(error) ? error : yyjson_obj_get(error, "message")));
-    copy_text(out->type, sizeof out->type, string_of(yyjson_obj_get(error, "type")));
-    copy_text(out->code, sizeof out->code, string_of(code));
+              metallm__wire_text(yyjson_is_str(error) ? error : yyjson_obj_get(error, "message")));
+    copy_text(out->type, sizeof out->type, metallm__wire_text(yyjson_obj_get(error, "type")));
+    copy_text(out->code, sizeof out->code, metallm__wire_text(code));
     yyjson_doc_free(doc);
 }

@@ -4,17 +4,13 @@
 #include <limits.h>
 
 #include "base/error.h"
+#include "wire/json_text.h"
 #include "wire/request_parts.h"
 
 #define MESSAGE_TOKENS 4u   /* role and marks of a message (OpenAI's cookbook, "count tokens") */
 #define IMAGE_TOKENS   765u /* an image of 1024 x 1024 (OpenAI's vision guide) */
 #define AUDIO_TOKENS   600u /* a minute */
 #define FILE_TOKENS    1500u
-
-static struct metallm__span string_of(yyjson_val *v)
-{
-    return metallm__span(yyjson_get_str(v), yyjson_get_len(v));
-}
 
 /* The value of this member; sets *is_twice if it is there again. */
 static yyjson_val *member(yyjson_val *object, const char *name, bool *is_twice)
@@ -72,8 +68,8 @@ static int read_content(struct metallm__wire_reading *r, yyjson_val *content,
 {
     bool is_twice = false;
     if (yyjson_is_str(content)) {
-        add_piece(r, p, string_of(content));
-        r->tokens += metallm__tokens_estimate(string_of(content));
+        add_piece(r, p, metallm__wire_text(content));
+        r->tokens += metallm__tokens_estimate(metallm__wire_text(content));
         return METALLM_OK;
     }
     if (content != NULL && !yyjson_is_null(content) && !yyjson_is_arr(content))
@@ -81,8 +77,8 @@ static int read_content(struct metallm__wire_reading *r, yyjson_val *content,
     yyjson_arr_iter i = yyjson_arr_iter_with(content);
     for (yyjson_val *part; (part = yyjson_arr_iter_next(&i)) != NULL;) {
         if (yyjson_is_str(part)) {
-            add_piece(r, p, string_of(part));
-            r->tokens += metallm__tokens_estimate(string_of(part));
+            add_piece(r, p, metallm__wire_text(part));
+            r->tokens += metallm__tokens_estimate(metallm__wire_text(part));
             continue;
         }
         if (!yyjson_is_obj(part))
@@ -91,8 +87,8 @@ static int read_content(struct metallm__wire_reading *r, yyjson_val *content,
         if (is_twice)
             return metallm__wire_wrong(r, "messages.content", "of members given once");
         if (yyjson_is_str(text) && (type == NULL || yyjson_equals_str(type, "text"))) {
-            add_piece(r, p, string_of(text));
-            r->tokens += metallm__tokens_estimate(string_of(text));
+            add_piece(r, p, metallm__wire_text(text));
+            r->tokens += metallm__tokens_estimate(metallm__wire_text(text));
         } else {
             count_other_part(r, type);
         }
@@ -107,8 +103,9 @@ static void count_tool_calls(struct metallm__wire_reading *r, yyjson_val *calls)
     for (yyjson_val *call; (call = yyjson_arr_iter_next(&i)) != NULL;) {
         yyjson_val *function = yyjson_obj_get(call, "function");
         r->tokens += MESSAGE_TOKENS;
-        r->tokens += metallm__tokens_estimate(string_of(yyjson_obj_get(function, "name")));
-        r->tokens += metallm__tokens_estimate(string_of(yyjson_obj_get(function, "arguments")));
+        r->tokens += metallm__tokens_estimate(metallm__wire_text(yyjson_obj_get(function, "name")));
+        r->tokens +=
+            metallm__tokens_estimate(metallm__wire_text(yyjson_obj_get(function, "arguments")));
     }
 }
 
@@ -177,8 +174,8 @@ static int read_prompt(struct metallm__wire_reading *r, yyjson_val *v, const cha
 {
     static const char must[] = "a string, or an array of strings or tokens";
     if (yyjson_is_str(v)) {
-        add_piece(r, &r->user, string_of(v));
-        r->tokens += metallm__tokens_estimate(string_of(v));
+        add_piece(r, &r->user, metallm__wire_text(v));
+        r->tokens += metallm__tokens_estimate(metallm__wire_text(v));
         return METALLM_OK;
     }
     if (!yyjson_is_arr(v) || yyjson_arr_size(v) == 0)
@@ -186,8 +183,8 @@ static int read_prompt(struct metallm__wire_reading *r, yyjson_val *v, const cha
     yyjson_arr_iter i = yyjson_arr_iter_with(v);
     for (yyjson_val *item; (item = yyjson_arr_iter_next(&i)) != NULL;) {
         if (yyjson_is_str(item)) {
-            add_piece(r, &r->user, string_of(item));
-            r->tokens += metallm__tokens_estimate(string_of(item));
+            add_piece(r, &r->user, metallm__wire_text(item));
+            r->tokens += metallm__tokens_estimate(metallm__wire_text(item));
         } else if (yyjson_is_arr(item)) {
             r->tokens += yyjson_arr_size(item);
         } else if (yyjson_is_int(item)) {

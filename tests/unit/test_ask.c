@@ -2,6 +2,7 @@
  * Calls against servers that misbehave, over real sockets: each fault with what the caller sees.
  * The servers run on a thread of their own (support/fake_upstream.h), the calls on this one. */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -473,6 +474,55 @@ static void a_batch_runs_on_its_own_loop(void **state)
     world_close(&w);
 }
 
+static void *drive_thread(void *payload)
+{
+    int rc = metallm__drive(payload, NULL);
+    assert_int_equal(rc, METALLM_OK);
+    return NULL;
+}
+
+static void loops_share_slots_and_breakers(void **state)
+{
+    static const uint32_t order[] = {0, 1};
+    struct world w;
+    struct batch b[3];
+    struct metallm__drive_options o[3];
+    pthread_t threads[3];
+    (void)state;
+    struct fake_upstream *kept = world_fake;
+    world_fake = fake_upstream_start(); /* one that has seen nothing yet */
+    world_deployment.concurrent_max = 4;
+    world_deployment.waiting_max = 100;
+    world_deployment.waiting_ms = 10000;
+    world_open(&w, "500 ok");
+    for (int i = 0; i < 3; i++) {
+        b[i] = (struct batch){.wanted = 300, .candidates = order};
+        o[i] = (struct metallm__drive_options){.llms = w.llms,
+                                               .upstream = world_options,
+                                               .concurrent = 8,
+                                               .day = 20261122,
+                                               .next = next_job,
+                                               .done = job_done,
+                                               .payload = &b[i]};
+        assert_int_equal(pthread_create(&threads[i], NULL, drive_thread, &o[i]), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(b[i].answered, 300);
+    }
+    const struct metallm__health *bad = w.llms->items[0].deployments[0].health;
+    const struct metallm__health *good = w.llms->items[1].deployments[0].health;
+    assert_int_equal(good->answers, 900);
+    assert_int_equal(good->in_flight + good->waiting + bad->in_flight + bad->waiting, 0);
+    assert_true(bad->requests < 200);                      /* its breaker opened for all */
+    assert_in_range(fake_upstream_most(world_fake), 1, 8); /* four at each deployment */
+    world_deployment.concurrent_max = world_deployment.waiting_max = world_deployment.waiting_ms =
+        0;
+    world_close(&w);
+    fake_upstream_stop(world_fake);
+    world_fake = kept;
+}
+
 /* Whatever allocation fails: an answer, or a failure that is told; never a crash or a leak. */
 static void no_memory_is_a_fault_like_others(void **state)
 {
@@ -534,6 +584,7 @@ int main(void)
         cmocka_unit_test(slots_bound_what_is_under_way),
         cmocka_unit_test(a_new_generation_keeps_connections_and_health),
         cmocka_unit_test(a_batch_runs_on_its_own_loop),
+        cmocka_unit_test(loops_share_slots_and_breakers),
         cmocka_unit_test(no_memory_is_a_fault_like_others),
         cmocka_unit_test(no_memory_at_the_start_is_told),
     };

@@ -80,6 +80,10 @@ static void what_is_routed_on_follows_the_rule(void **state)
         {"[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]", ""},
         {"[{\"role\":\"user\",\"content\":null}]", ""},
         {"[{\"content\":[\"x\",\"y\"],\"role\":\"user\"}]", "x\ny"},
+        {"[{\"role\":[1,2],\"content\":\"q\",\"tool_calls\":[{\"function\":{\"name\":[1,2],"
+         "\"arguments\":{\"a\":1}}},7]}]",
+         "q"},
+        {"[{\"role\":\"user\",\"content\":[{\"type\":[1],\"text\":[1,2]},{\"text\":\"q\"}]}]", "q"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -272,6 +272,16 @@ static void answers_tell_their_usage(void **state)
                      METALLM_OK);
     assert_int_equal(a.usage.input_tokens, 3);
     assert_int_equal(a.usage.output_tokens, -1);
+    static const char odd[] = /* arrays where texts are expected */
+        "{\"id\":[1],\"model\":{\"a\":1},\"choices\":[{\"text\":[1,2],\"message\":{\"content\":[1,"
+        "2],"
+        "\"tool_calls\":[{\"function\":{\"name\":[1],\"arguments\":{\"b\":2}}}]},"
+        "\"finish_reason\":[1]}],\"usage\":{\"prompt_tokens\":[3],\"completion_tokens\":\"2\"}}";
+    assert_int_equal(
+        metallm__wire_openai.answer_in(METALLM__WIRE_CHAT, metallm__span_of(odd), &a, NULL),
+        METALLM_OK);
+    assert_int_equal(a.usage.input_tokens, -1);
+    assert_int_equal(a.text_units, 0);
 }
 
 static void garbage_is_no_answer(void **state)
@@ -331,6 +341,7 @@ static void errors_of_upstreams_are_read(void **state)
         {"<html>", "", ""},
         {"", "", ""},
         {"7", "", ""},
+        {"{\"error\":{\"message\":[1,2],\"type\":{\"a\":1},\"code\":[1]}}", "", ""},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
