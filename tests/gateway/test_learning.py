@@ -86,6 +86,24 @@ class Feedback(GatewayTest):
         told = gateway.chat(metallm={"task": "objects"}, stream=True)
         self.assertEqual(self.feedback_of(gateway, told.decision)["score"], 0)
 
+    def test_an_llm_judges_the_answer_and_a_person_outvotes_it(self):
+        gateway = self.pair(router={"models": ["small"], "graders": [
+            {"kind": "judge", "model": "big", "share": 1}]})
+        self.small.behave = up.well(text="Vienna, of course.")
+        self.big.behave = up.well(text="Right and brief.\nSCORE: 8")
+        told = gateway.chat("What is the capital of Austria?")
+        self.assertEqual(told.model, "small")
+        self.assertAlmostEqual(self.feedback_of(gateway, told.decision)["score"], 0.8)
+        asked = json.dumps(self.big.requests[-1].json())
+        self.assertIn("What is the capital of Austria?", asked)
+        self.assertIn("Vienna, of course.", asked)
+        self.assertEqual(gateway.feedback(told.decision, 0).status, 200)
+        wait_for(lambda: self.feedback_of(gateway, told.decision)["score"] == 0)
+        self.big.behave = up.well(text="I would rather not say.")  # no verdict is no score
+        told = gateway.chat("And of Italy?")
+        time.sleep(0.5 * SLOW)
+        self.assertIsNone(self.decided(gateway, told.decision)["feedback"])
+
 
 class Learning(GatewayTest):
     def two(self, **router):
