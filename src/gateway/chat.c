@@ -13,6 +13,7 @@ static void gone(void *owner)
 {
     struct metallm__chat *c = owner;
     struct metallm__visit *v = &c->visit;
+    metallm__timer_stop(v->worker->loop, &c->late);
     if (c->is_encoding && metallm_service_cancel(v->worker->shared->service, c->ticket))
         c->is_encoding = false;
     if (c->ask != NULL) {

@@ -31,6 +31,7 @@ struct metallm__chat {
     uint64_t ticket, encode_ns;
     int encoded; /* status of the encoder */
     struct metallm__mail mail;
+    struct metallm__timer late; /* the encoder's time is over */
 
     /* The decision. */
     const struct metallm__view *view; /* held; NULL: direct */

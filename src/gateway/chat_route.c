@@ -319,6 +319,7 @@ static void encoded_here(struct metallm__mail *mail)
     struct metallm__chat *c =
         (struct metallm__chat *)(void *)((char *)mail - offsetof(struct metallm__chat, mail));
     c->is_encoding = false;
+    metallm__timer_stop(c->visit.worker->loop, &c->late);
     if (c->visit.x == NULL) { /* the client has gone meanwhile */
         metallm__chat_release(c);
         return;
@@ -328,6 +329,18 @@ static void encoded_here(struct metallm__mail *mail)
                                  mono_ns() - c->encode_ns);
     else
         drop_features(c);
+    decide(c);
+}
+
+/* The service looks at deadlines between batches; this one is kept to the millisecond. */
+static void encoder_late(struct metallm__timer *timer)
+{
+    struct metallm__chat *c =
+        (struct metallm__chat *)(void *)((char *)timer - offsetof(struct metallm__chat, late));
+    if (!metallm_service_cancel(c->visit.worker->shared->service, c->ticket))
+        return; /* its answer is under way */
+    c->is_encoding = false;
+    drop_features(c);
     decide(c);
 }
 
@@ -356,8 +369,13 @@ static bool submit(struct metallm__chat *c)
     metallm_error err;
     c->is_encoding = true; /* before: done may run at once, on its thread */
     int rc = metallm_service_submit(s->service, &request, &is_ready, &c->ticket, &err);
-    if (rc == METALLM_OK && !is_ready)
+    if (rc == METALLM_OK && !is_ready) {
+        struct metallm__loop *loop = c->visit.worker->loop;
+        c->late.fired = encoder_late;
+        if (timeout > 0)
+            metallm__timer_set(loop, &c->late, metallm__loop_now(loop) + timeout * 1000000u);
         return true;
+    }
     c->is_encoding = false;
     if (rc == METALLM_OK)
         metallm__metrics_encoded(c->visit.worker->shard, METALLM__ENCODED_CACHE,

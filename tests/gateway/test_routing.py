@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which LLM answers: constraints, abilities, aliases, sessions, modes; a trained router file."""
 import json
+import http.server
 import random
 import subprocess
+import threading
+import time
 import unittest
 
 from support import upstream as up
-from support.gateway import TOOL, GatewayTest, model, wait_for
+from support.gateway import SLOW, TOOL, GatewayTest, model, wait_for
 
 import sample_outcomes  # tests/support, whose path the line above put in
 
@@ -215,6 +218,52 @@ class Fallback(GatewayTest):
         first.refuse()
         told = [gateway.chat(f"q{i}", model="m").status for i in range(20)]
         self.assertEqual(set(told), {200})
+
+
+class SlowEncoder(GatewayTest):
+    """An endpoint for embeddings that answers at once, until it is told to take its time."""
+
+    def setUp(self):
+        super().setUp()
+        test = self
+        self.delay = 0.0
+
+        class Embeddings(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                asked = json.loads(self.rfile.read(int(self.headers["content-length"])))["input"]
+                time.sleep(test.delay)
+                rows = [{"index": i, "embedding": [1.0, len(text) % 7, 0.5, 0.25]}
+                        for i, text in enumerate(asked)]
+                told = json.dumps({"data": rows, "model": "e"}).encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(told)))
+                self.end_headers()
+                self.wfile.write(told)
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Embeddings)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def tearDown(self):
+        super().tearDown()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def test_routing_waits_for_it_so_long_and_then_goes_on_without(self):
+        port = self.server.server_address[1]
+        gateway = self.pair(encoder={"name": "remote", "url": f"http://127.0.0.1:{port}/v1",
+                                     "model": "e", "timeout_ms": 100})
+        first = gateway.chat("a question in time")
+        self.assertTrue(self.decided(gateway, first.decision)["has_vector"])
+        self.delay = 3.0 * SLOW
+        began = time.monotonic()
+        told = [gateway.chat(f"a question too late {i}") for i in range(3)]
+        self.assertLess(time.monotonic() - began, 2.0 * SLOW)
+        self.assertEqual({t.status for t in told}, {200})
+        for t in told:
+            self.assertFalse(self.decided(gateway, t.decision)["has_vector"])
 
 
 if __name__ == "__main__":
