@@ -185,7 +185,7 @@ def effects(page, context, s, bandit, dial):
 
 def simulated(context):
     folder = context.work / "data" / "sst2-simulated"
-    files = simulate.write(folder, *([150, 150] if context.is_quick else []))
+    files = simulate.write(folder, *([60, 60] if context.is_quick else []))
     return data.Set(
         "sst2-simulated", "SIMULATED LLMs: zero-shot sentiment, SST-2's shape, 4 LLMs",
         "**everything is simulated**: sentences from templates, four made-up LLMs at the paper's prices (0.0004, "

@@ -3,7 +3,6 @@
 """scripts/repro on made-up outcomes of a few tasks: it runs from end to end, says what is left out, goes
 on after an interruption, and two runs give equal bytes."""
 import csv
-import json
 import os
 import random
 import subprocess
@@ -29,25 +28,11 @@ def write_tasks(folder, tasks=6, count=20):
                 out.writerow([prompt, rng.random() < (0.9, 0.2)[t % 2], rng.random() < 0.8])
 
 
-def write_bandit(path, count, seed):
-    rng = random.Random(seed)
-    lines = []
-    for i in range(count):
-        kind = rng.choice(["sums", "code", "facts"])
-        arms = {m: {"reward": float(rng.random() < sample_outcomes.CHANCE[kind][m]), "cost": cost}
-                for m, cost in sample_outcomes.MODELS.items()}
-        lines.append(json.dumps({"prompt": f"{sample_outcomes.prompt_of(kind, rng)} {i}", "source": kind,
-                                 "arms": arms}))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 class Reproduce(ToolTest):
     def reproduce(self, cache, results):
         """The files that a run writes, by name."""
         out = self.folder / results
-        for name, count, seed in (("val", 60, 1), ("test_holdout", 40, 2)):
-            write_bandit(self.folder / cache / "paretobandit" / f"{name}.jsonl", count, seed)
+        (self.folder / cache).mkdir(exist_ok=True)
         done = subprocess.run(
             [sys.executable, ROOT / "scripts/repro/main.py", TOOL, self.folder / cache, out, "--quick",
              "--encoder", "hash", "metallm", "tasks"], capture_output=True, text=True, check=False, timeout=250,
