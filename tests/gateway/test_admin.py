@@ -175,7 +175,7 @@ class Models(GatewayTest):
         self.assertIn(told.status, (200, 201), told.body)
         wait_for(lambda: gateway.chat(model="third").status == 200)
         wait_for(lambda: gateway.chat().model == "third", what="it is routed to")
-        self.assertEqual(admin.reprice("third", {"input": 500, "output": 500}).status, 200)
+        self.assertEqual(admin.reprice("third", {"input": 50000, "output": 50000}).status, 200)
         wait_for(lambda: gateway.chat().model == "small", what="it is too dear now")
         self.assertEqual(admin.state("small", "drained").status, 200)
         wait_for(lambda: gateway.chat().model == "big", what="small is drained")
