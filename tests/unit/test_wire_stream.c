@@ -107,7 +107,7 @@ static void an_event_too_large_is_refused(void **state)
         int rc = METALLM_OK;
         metallm__sse_init(&p, 16);
         for (size_t at = 0; at < 20 && rc == METALLM_OK; at += step)
-            rc = metallm__sse_feed(&p, metallm__span("data: 12345678901234" + at, step), see, &s,
+            rc = metallm__sse_feed(&p, metallm__span(&"data: 12345678901234"[at], step), see, &s,
                                    &err);
         assert_int_equal(rc, METALLM_ELIMIT);
         metallm__sse_fini(&p);
