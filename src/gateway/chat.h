@@ -10,6 +10,8 @@
 #define GATEWAY_CHAT_H
 #include "gateway/worker.h"
 
+#define METALLM__CALL_SPARE_MAX 8u
+
 struct metallm__chat {
     struct metallm__visit visit; /* first */
     struct metallm__wire_request request;
@@ -47,6 +49,8 @@ struct metallm__chat {
     struct metallm__ask *ask;
     uint32_t candidates[METALLM__ASK_CANDIDATES_MAX]; /* indices of the world's LLMs */
     unsigned candidate_count;
+    uint32_t spare[METALLM__CALL_SPARE_MAX]; /* able, but their breakers were open: tried last */
+    uint32_t spare_count;
     struct metallm__header trace;
     char trace_text[METALLM__TRACEPARENT_LEN + 1];
     bool was_called, is_streaming, is_paused;

@@ -48,7 +48,8 @@ static bool is_well(const struct metallm__llm *llm, uint64_t now_ns)
 }
 
 /* Flags of the candidates that key, alias, request and their own state let answer. Those whose
- * breakers are open count only where all others are out. why: the last reason that kept one out. */
+ * breakers are open are chosen only where all others are out; c->spare keeps them for the end of
+ * the order. why: the last reason that kept one out. */
 static uint32_t find_allowed(struct metallm__chat *c, uint8_t *allowed, const char **why)
 {
     const struct metallm__visit *v = &c->visit;
@@ -73,8 +74,12 @@ static uint32_t find_allowed(struct metallm__chat *c, uint8_t *allowed, const ch
         able++;
         well += allowed[i] == 2;
     }
-    for (uint32_t i = 0; i < c->view->count; i++)
+    c->spare_count = 0;
+    for (uint32_t i = 0; i < c->view->count; i++) {
+        if (well > 0 && allowed[i] == 1 && c->spare_count < METALLM__CALL_SPARE_MAX)
+            c->spare[c->spare_count++] = model_of(c, c->view->models[i]);
         allowed[i] = well > 0 ? allowed[i] == 2 : allowed[i];
+    }
     return able;
 }
 
@@ -219,6 +224,9 @@ static void take_order(struct metallm__chat *c)
         if (m != METALLM__CONFIG_NONE && c->candidate_count < METALLM__ASK_CANDIDATES_MAX)
             c->candidates[c->candidate_count++] = m;
     }
+    for (uint32_t i = 0; i < c->spare_count; i++)
+        if (c->candidate_count < METALLM__ASK_CANDIDATES_MAX)
+            c->candidates[c->candidate_count++] = c->spare[i];
 }
 
 static bool make_room(struct metallm__chat *c)
