@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "gateway/admin_inner.h"
 #include "gateway/keep.h"
+#include "gateway/prior.h"
 
 #define ANSWER_BYTES_MAX ((size_t)32 << 20)
 
@@ -48,6 +49,23 @@ int metallm__admin_failed(struct metallm__admin_call *c, int rc)
                                  c->err->message);
 }
 
+/* Outcomes of models that are added by this call. */
+static int check_outcomes(struct metallm__admin_call *c, const struct metallm__config *next)
+{
+    int rc = METALLM_OK;
+    for (uint32_t m = 0; m < next->model_count && rc == METALLM_OK; m++) {
+        const struct metallm__config_model *model = &next->models[m];
+        if (!model->by_admin || model->prior_outcomes[0] == '\0' ||
+            metallm__config_model_find(c->a->config, model->name, strlen(model->name)) !=
+                METALLM__CONFIG_NONE)
+            continue;
+        rc = metallm__prior_check(model->prior_outcomes, model->name, c->err);
+        if (rc != METALLM_OK)
+            rc = metallm__error_prefix(c->err, rc, "models[%u].prior.outcomes", m);
+    }
+    return rc;
+}
+
 int metallm__admin_check(struct metallm__admin_call *c)
 {
     struct metallm__changes *changes = NULL;
@@ -55,6 +73,8 @@ int metallm__admin_check(struct metallm__admin_call *c)
     int rc = metallm__keep_changes(c->a->store, &changes, c->err);
     if (rc == METALLM_OK)
         rc = metallm__config_reload(&next, c->a->config, metallm__changes_list(changes), c->err);
+    if (rc == METALLM_OK)
+        rc = check_outcomes(c, next);
     metallm__config_drop(next);
     metallm__changes_free(changes);
     return rc == METALLM_OK ? rc : metallm__admin_failed(c, rc);

@@ -16,6 +16,11 @@ int metallm__brains_new(struct metallm__brains **out, metallm_error *err)
     struct metallm__brains *b = metallm__calloc(1, sizeof *b);
     if (b == NULL)
         return metallm__error_nomem(err, "brains");
+    int rc = metallm__priors_new(&b->priors, err);
+    if (rc != METALLM_OK) {
+        metallm__free(b);
+        return rc;
+    }
     pthread_mutex_init(&b->lock, NULL);
     atomic_init(&b->seq, 0);
     *out = b;
@@ -59,6 +64,7 @@ void metallm__brains_free(struct metallm__brains *b)
         metallm__free(b->setups[i].names);
         metallm__free(b->setups[i].json);
     }
+    metallm__priors_free(b->priors);
     metallm__free(b->items);
     metallm__free(b->setups);
     pthread_mutex_destroy(&b->lock);
@@ -168,6 +174,22 @@ static int apply(struct metallm__brains *b, struct metallm__brain *brain,
     return rc;
 }
 
+/* Reads files and encodes outcomes: without the lock, since nobody else changes the list of brains
+ * and their generations. */
+static int make_generations(struct metallm__brains *b, const struct metallm__brains_setup *setup,
+                            struct metallm__generation **made, metallm_error *err)
+{
+    const struct metallm__config *c = setup->config;
+    int rc = METALLM_OK;
+    for (uint32_t r = 0; r < c->router_count && rc == METALLM_OK; r++) {
+        struct metallm__brain *brain = find(b, c->routers[r].name);
+        struct metallm__router_file *known =
+            brain != NULL && brain->generation != NULL ? brain->generation->file : NULL;
+        rc = metallm__generation_new(&made[r], setup, r, known, b->priors, err);
+    }
+    return rc;
+}
+
 static int configure(struct metallm__brains *b, const struct metallm__brains_setup *setup,
                      struct metallm__generation **made, metallm_error *err)
 {
@@ -175,12 +197,6 @@ static int configure(struct metallm__brains *b, const struct metallm__brains_set
     char *direct = NULL;
     uint64_t hash = 0;
     int rc = metallm__direct_setup(c, setup->prices, &hash, &direct, err);
-    for (uint32_t r = 0; r < c->router_count && rc == METALLM_OK; r++) {
-        struct metallm__brain *brain = find(b, c->routers[r].name);
-        struct metallm__router_file *known =
-            brain != NULL && brain->generation != NULL ? brain->generation->file : NULL;
-        rc = metallm__generation_new(&made[r], setup, r, known, err);
-    }
     for (uint32_t r = 0; r < c->router_count && rc == METALLM_OK; r++) {
         struct metallm__brain *brain = find(b, c->routers[r].name);
         if (brain == NULL)
@@ -219,8 +235,10 @@ int metallm__brains_configure(struct metallm__brains *b, const struct metallm__b
         metallm__calloc(count, sizeof(struct metallm__generation *));
     if (made == NULL)
         return metallm__error_nomem(err, "brains");
+    int rc = make_generations(b, setup, made, err);
     pthread_mutex_lock(&b->lock);
-    int rc = configure(b, setup, made, err);
+    if (rc == METALLM_OK)
+        rc = configure(b, setup, made, err);
     if (rc == METALLM_OK)
         retire(b, setup->config);
     pthread_mutex_unlock(&b->lock);

@@ -14,12 +14,14 @@
  *     quality = prior_m(x) + theta_m'z + level_m
  *     cost    = prior cost * price factor_m * exp(theta_c,m'z + level_c,m)
  * prior: the router file's estimate; without a file, or for an LLM that it does not know: the
- * stated one (prior_quality), that of `like`, or 0.5. Prior cost: the file's model of cost; else
- * 1e-6 (input price * input tokens + output price * mean output tokens of m), the mean learned.
- * Without a vector z is 0 but for its intercept, and prior_m the mean of the file (BMA). */
+ * stated one (prior_quality), that of its outcomes (prior.h), that of `like`, or 0.5. Prior cost:
+ * the file's model of cost; else 1e-6 (input price * input tokens + output price * mean output
+ * tokens of m), the mean learned. Without a vector z is 0 but for its intercept, and prior_m the
+ * mean of the file (BMA). */
 #ifndef GATEWAY_BRAIN_H
 #define GATEWAY_BRAIN_H
 #include "gateway/config.h"
+#include "gateway/prior.h"
 #include "gateway/record.h"
 #include "metallm/router.h"
 
@@ -32,12 +34,24 @@ struct metallm__brain_price {
     double input, output, cached_input, usd_per_call;
 };
 
+struct metallm__prior_told {
+    const char *model, *router;
+    double quality;                             /* the score that was taken */
+    const struct metallm__prior_scores *scores; /* NULL: the outcomes could not be read */
+    const metallm_error *err;                   /* why they could not be read or encoded; NULL */
+};
+
 /* What all brains need to know; borrowed for the call. */
 struct metallm__brains_setup {
     const struct metallm__config *config;      /* held as long as a view needs it */
     const struct metallm__brain_price *prices; /* a record per model of config */
     const char *encoder;                       /* metallm_encoder_id */
     metallm_layout layout;                     /* of the features that queries bring */
+    metallm_encoder *outcomes;                 /* encodes newcomers' outcomes; NULL: none */
+    /* Told of each prior that was worked out from outcomes, and of an LLM of the admin API whose
+     * outcomes cannot be read any more, so that it begins without. May be NULL. */
+    void (*told)(void *payload, const struct metallm__prior_told *what);
+    void *payload;
 };
 
 METALLM_MUSTCHECK int metallm__brains_new(struct metallm__brains **out, metallm_error *err);

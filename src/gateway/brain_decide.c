@@ -137,7 +137,7 @@ static struct metallm__belief prior_of(const struct metallm__brain_inner *in, ui
                                        const struct metallm__brain_query *q)
 {
     const struct metallm__generation *g = in->generation;
-    const double stated = g->config->models[g->models[i]].prior_quality;
+    const double stated = g->expected[i];
     struct metallm__belief b = {
         .quality = isnan(stated) ? 0.5 : stated, .cost_usd = NAN, .latency_ms = NAN};
     if (g->has_prior && g->in_file[i] != UINT32_MAX) {

@@ -219,8 +219,59 @@ static int make_setup(struct metallm__generation *g, metallm_error *err)
 
 /* ---- Generations. ---- */
 
+/* "FILE:LINE: KEY" before the sentence; a model of the admin API stands on no line. */
+static int at_outcomes(const struct metallm__generation *g, uint32_t model, int code,
+                       metallm_error *err)
+{
+    char option[64];
+    snprintf(option, sizeof option, "models[%u].prior.outcomes", model);
+    const uint32_t line = metallm__config_line(g->config, option);
+    if (line == 0)
+        return metallm__error_prefix(err, code, "%s", option);
+    return metallm__error_prefix(err, code, "%.80s:%u: %s", g->config->path, line, option);
+}
+
+/* What the configuration says is to be expected of a candidate that the file's estimates do not
+ * stand for. */
+static int expect(struct metallm__generation *g, uint32_t i,
+                  const struct metallm__brains_setup *setup, struct metallm__priors *priors,
+                  metallm_error *err)
+{
+    const struct metallm__config_model *m = &g->config->models[g->models[i]];
+    g->expected[i] = m->prior_quality;
+    if (m->prior_outcomes[0] == '\0' || (g->has_prior && g->in_file[i] != UINT32_MAX))
+        return METALLM_OK;
+    const struct metallm__prior_request q = {.path = m->prior_outcomes,
+                                             .model = m->name,
+                                             .encoder = setup->outcomes,
+                                             .router = g->file != NULL ? g->file->router : NULL,
+                                             .print = g->file != NULL ? g->file->print : 0};
+    struct metallm__prior_scores scores;
+    bool is_new = false;
+    metallm_error own = {0};
+    int rc = metallm__priors_find(priors, &q, &scores, &is_new, &own);
+    struct metallm__prior_told told = {.model = m->name, .router = g->router->name};
+    if (rc == METALLM_OK) {
+        g->expected[i] = told.quality = metallm__prior_quality(&scores, m->prior_score);
+        told.scores = &scores;
+        told.err = scores.is_partial ? &own : NULL;
+    } else {
+        rc = at_outcomes(g, g->models[i], rc, &own);
+        told.err = &own;
+        if (!m->by_admin || rc == METALLM_ENOMEM) {
+            if (err != NULL)
+                *err = own;
+            return rc;
+        }
+    }
+    if (setup->told != NULL && (is_new || told.err != NULL))
+        setup->told(setup->payload, &told);
+    return METALLM_OK;
+}
+
 static int fill(struct metallm__generation *g, const struct metallm__brains_setup *setup,
-                struct metallm__router_file *known, metallm_error *err)
+                struct metallm__router_file *known, struct metallm__priors *priors,
+                metallm_error *err)
 {
     int rc = METALLM_OK;
     snprintf(g->encoder, sizeof g->encoder, "%s", setup->encoder != NULL ? setup->encoder : "");
@@ -247,12 +298,15 @@ static int fill(struct metallm__generation *g, const struct metallm__brains_setu
         .space = hash,
     };
     rc = choose_policy(g, err);
+    for (uint32_t i = 0; i < g->count && rc == METALLM_OK; i++)
+        rc = expect(g, i, setup, priors, err);
     return rc == METALLM_OK ? make_setup(g, err) : rc;
 }
 
 int metallm__generation_new(struct metallm__generation **out,
                             const struct metallm__brains_setup *setup, uint32_t router,
-                            struct metallm__router_file *known, metallm_error *err)
+                            struct metallm__router_file *known, struct metallm__priors *priors,
+                            metallm_error *err)
 {
     struct metallm__generation *g = metallm__calloc(1, sizeof *g);
     if (g == NULL)
@@ -260,7 +314,7 @@ int metallm__generation_new(struct metallm__generation **out,
     atomic_init(&g->holders, 1);
     g->config = metallm__config_take(setup->config);
     g->router = &g->config->routers[router];
-    int rc = fill(g, setup, known, err);
+    int rc = fill(g, setup, known, priors, err);
     if (rc != METALLM_OK) {
         metallm__generation_drop(g);
         return rc;
@@ -293,7 +347,7 @@ static double level_sd(const struct metallm__generation *g, uint32_t i)
     const struct metallm__config_model *m = &g->config->models[g->models[i]];
     if (g->has_prior && g->in_file[i] != UINT32_MAX)
         return 0;
-    if (!isnan(m->prior_quality))
+    if (!isnan(g->expected[i]))
         return sqrt(SCORE_VARIANCE / fmax(m->prior_weight, 1));
     return g->like[i] != UINT32_MAX ? LEVEL_SD_LIKE : LEVEL_SD_UNKNOWN;
 }

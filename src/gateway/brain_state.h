@@ -41,6 +41,7 @@ struct metallm__generation {
     uint32_t in_file[METALLM_MODELS_MAX]; /* model of the file, or UINT32_MAX */
     uint32_t like[METALLM_MODELS_MAX];    /* candidate, or UINT32_MAX */
     uint8_t is_open[METALLM_MODELS_MAX];  /* takes new requests */
+    double expected[METALLM_MODELS_MAX];  /* stated quality, or by outcomes; NaN: neither */
     struct metallm__brain_price prices[METALLM_MODELS_MAX];
     struct metallm__policy_choice policy;
     char encoder[METALLM_ENCODER_ID_BYTES];
@@ -112,6 +113,7 @@ struct metallm__known_setup {
 };
 
 struct metallm__brains {
+    struct metallm__priors *priors; /* configure's alone */
     pthread_mutex_t lock;
     struct metallm__brain **items;
     size_t count, cap;
@@ -126,7 +128,7 @@ struct metallm__brains {
 METALLM_MUSTCHECK int metallm__generation_new(struct metallm__generation **out,
                                               const struct metallm__brains_setup *setup,
                                               uint32_t router, struct metallm__router_file *known,
-                                              metallm_error *err);
+                                              struct metallm__priors *priors, metallm_error *err);
 struct metallm__generation *metallm__generation_take(struct metallm__generation *g);
 void metallm__generation_drop(struct metallm__generation *g);
 /* Lessons that nobody was taught yet. */

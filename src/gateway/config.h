@@ -71,6 +71,9 @@ struct metallm__config_timeouts { /* milliseconds, > 0 */
     uint64_t connect_ms, first_token_ms, idle_ms, total_ms;
 };
 
+/* Of a newcomer's outcomes on benchmarks (gateway/prior.h). */
+enum metallm__prior_score { METALLM__SCORE_S1, METALLM__SCORE_S2, METALLM__SCORE_S3 };
+
 struct metallm__config_model {
     uint32_t line;
     const char *name; /* the name clients, routers and price files use */
@@ -82,12 +85,14 @@ struct metallm__config_model {
     uint64_t context, max_output; /* tokens; 0: not stated */
     bool usage;                   /* asks for usage in streams (stream_options.include_usage) */
     struct metallm__config_timeouts timeouts;
-    uint32_t like;        /* index of the model whose state a newcomer borrows; NONE */
-    double prior_quality; /* where nothing else is known of it; NaN: not stated */
-    double prior_weight;  /* observations that prior_quality counts as */
-    bool drained;         /* by the admin API: takes no new routed requests, stays known */
-    bool retired;         /* by the admin API: serves nothing */
-    bool by_admin;        /* not in the file */
+    uint32_t like;              /* index of the model whose state a newcomer borrows; NONE */
+    double prior_quality;       /* where nothing else is known of it; NaN: not stated */
+    const char *prior_outcomes; /* instead: a file of outcomes to work it out from; "" : none */
+    enum metallm__prior_score prior_score; /* ... by this task score */
+    double prior_weight;                   /* observations that the expectation counts as */
+    bool drained;  /* by the admin API: takes no new routed requests, stays known */
+    bool retired;  /* by the admin API: serves nothing */
+    bool by_admin; /* not in the file */
 };
 
 enum metallm__mode {

@@ -326,6 +326,8 @@ static int build_model(const struct builder *b, size_t at, struct metallm__confi
                                         .timeouts = raw->timeouts,
                                         .like = METALLM__CONFIG_NONE,
                                         .prior_quality = raw->prior_quality,
+                                        .prior_outcomes = raw->prior_outcomes,
+                                        .prior_score = (enum metallm__prior_score)raw->prior_score,
                                         .prior_weight = raw->prior_weight,
                                         .drained = raw->state == 1,
                                         .retired = raw->state == 2,
@@ -338,11 +340,17 @@ static int build_model(const struct builder *b, size_t at, struct metallm__confi
     if (raw->context > 0 && raw->max_output > raw->context)
         return refuse(b, raw->line, option_of(option, "models", at, "abilities.max_output"),
                       "is more than context, %llu", (unsigned long long)raw->context);
+    const bool has_quality = !isnan(raw->prior_quality),
+               has_outcomes = raw->prior_outcomes[0] != '\0';
+    if (has_quality && has_outcomes)
+        return refuse(b, raw->line, option_of(option, "models", at, "prior.outcomes"),
+                      "stands beside prior.quality: give one of the two");
     if (raw->like[0] == '\0')
         return METALLM_OK;
     option_of(option, "models", at, "like");
-    if (!isnan(raw->prior_quality))
-        return refuse(b, raw->line, option, "stands beside prior.quality: give one of the two");
+    if (has_quality || has_outcomes)
+        return refuse(b, raw->line, option, "stands beside prior.%s: give one of the two",
+                      has_quality ? "quality" : "outcomes");
     rc = find_model(b, raw->line, option, raw->like, &m->like);
     if (rc == METALLM_OK && m->like == at)
         return refuse(b, raw->line, option, "is the model itself");

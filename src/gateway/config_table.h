@@ -69,6 +69,8 @@ struct metallm__raw_model {
     struct metallm__config_timeouts timeouts;
     const char *like;
     double prior_quality, prior_weight;
+    const char *prior_outcomes;
+    int prior_score;
     int state;     /* by the admin API: 0 serving, 1 drained, 2 retired */
     bool by_admin; /* not in the file */
 };

@@ -114,6 +114,8 @@ struct metallm__world_parts metallm__gateway_world_parts(struct metallm__gateway
                                          .brains = s->brains,
                                          .metrics = s->metrics,
                                          .encoder = "",
+                                         .outcomes = s->encoder,
+                                         .log = s->log,
                                          .wall_ms = (int64_t)time(NULL) * 1000};
     if (s->encoder != NULL) {
         parts.encoder = metallm_encoder_id(s->encoder);

@@ -173,6 +173,30 @@ static int day_of(int64_t wall_ms)
     return (tm.tm_year + 1900) * 10000 + (tm.tm_mon + 1) * 100 + tm.tm_mday;
 }
 
+static void tell_prior(void *payload, const struct metallm__prior_told *what)
+{
+    const bool is_well = what->err == NULL;
+    struct metallm__log_line line;
+    if (!metallm__log_begin(payload, &line, is_well ? METALLM__LOG_INFO : METALLM__LOG_WARN,
+                            "prior", is_well ? "by outcomes" : "not as stated"))
+        return;
+    metallm__log_str(&line, "model", what->model);
+    metallm__log_str(&line, "router", what->router);
+    if (what->err != NULL)
+        metallm__log_str(&line, "error", what->err->message);
+    if (what->scores != NULL) {
+        const struct metallm__prior_scores *s = what->scores;
+        const char *basis = s->queries > 0  ? "the router's queries"
+                            : s->is_partial ? "mean score: the outcomes could not be encoded"
+                                            : "mean score: the router keeps no queries";
+        metallm__log_real(&line, "quality", what->quality);
+        metallm__log_str(&line, "basis", basis);
+        metallm__log_int(&line, "outcomes", (int64_t)s->rows);
+        metallm__log_int(&line, "queries", (int64_t)s->queries);
+    }
+    metallm__log_end(&line);
+}
+
 static int configure_brains(struct metallm__world *w, const struct metallm__world_parts *parts,
                             metallm_error *err)
 {
@@ -189,8 +213,13 @@ static int configure_brains(struct metallm__world *w, const struct metallm__worl
                                                               .cached_input = p->cached_input,
                                                               .usd_per_call = p->usd_per_call};
     }
-    struct metallm__brains_setup setup = {
-        .config = c, .prices = prices, .encoder = parts->encoder, .layout = parts->layout};
+    struct metallm__brains_setup setup = {.config = c,
+                                          .prices = prices,
+                                          .encoder = parts->encoder,
+                                          .layout = parts->layout,
+                                          .outcomes = parts->outcomes,
+                                          .told = tell_prior,
+                                          .payload = parts->log};
     int rc = metallm__brains_configure(parts->brains, &setup, err);
     metallm__free(prices);
     for (uint32_t r = 0; r < c->router_count && rc == METALLM_OK; r++)

@@ -8,6 +8,7 @@
 
 #include "gateway/brain.h"
 #include "gateway/grade.h"
+#include "gateway/log.h"
 #include "gateway/metrics.h"
 #include "upstream/llms.h"
 
@@ -29,6 +30,8 @@ struct metallm__world_parts {
     struct metallm__metrics *metrics;
     const char *encoder; /* metallm_encoder_id; "" : none */
     metallm_layout layout;
+    metallm_encoder *outcomes; /* encodes newcomers' outcomes; NULL: none */
+    struct metallm__log *log;  /* NULL: none */
     int64_t wall_ms;
 };
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Which LLM answers: constraints, abilities, aliases, sessions, modes; a trained router file."""
+import csv
 import json
 import http.server
 import random
@@ -47,6 +48,54 @@ class TrainedRouter(GatewayTest):
                 for _ in range(count)]
         self.assertEqual({t.status for t in told}, {200})
         return {m: sum(t.model == m for t in told) / count for m in self.made}
+
+    def write_outcomes(self, names, counts):
+        """Outcomes of LLMs that are right about sums alone: counts by kind. Its path."""
+        path = self.folder / "newcomer.csv"
+        with open(path, "w", encoding="utf-8") as stream:
+            out = csv.writer(stream)
+            out.writerow(["query", "task", "prompt", *names])
+            for kind, count in counts.items():
+                out.writerows([f"{kind}{i}", kind, sample_outcomes.prompt_of(kind, self.rng),
+                               *[int(kind == "sums")] * len(names)] for i in range(count))
+        return str(path)
+
+    def expected_of(self, name):
+        """The quality that a decision expected of an LLM; None: it was no candidate."""
+        told = self.metallm.chat("Hello")
+        self.assertEqual(told.status, 200)
+        estimates = self.decided(self.metallm, told.decision)["estimates"]
+        return {e["model"]: e["quality"] for e in estimates}.get(name)
+
+    def test_a_newcomer_starts_from_its_outcomes_held_against_the_routers_queries(self):
+        path = self.write_outcomes(["new", "added"], {"sums": 80, "code": 20, "facts": 20})
+        new = model("new", self.upstream("new"), (1, 2))
+        self.assertIsNone(self.expected_of("new"))
+        self.metallm.write({**self.config, "models": [
+            *self.config["models"], {**new, "prior": {"outcomes": path, "score": "s1"}}]})
+        self.metallm.reload()
+        # Two thirds of the outcomes are right; a third of the router's queries are sums.
+        quality = wait_for(lambda: self.expected_of("new"), what="the newcomer")
+        self.assertTrue(0.25 < quality < 0.42, quality)
+        self.assertEqual(self.metallm.log().count('"by outcomes"'), 1)
+        added = {**model("added", self.upstream("added", key=None), (1, 2)), "prior": {
+            "outcomes": path, "score": "s1"}}
+        told = self.metallm.post("/admin/models", {**added, "name": "unknown"})
+        self.assertEqual(told.status, 400)
+        self.assertIn("models[4].prior.outcomes: ", told.json()["error"]["message"])
+        self.assertEqual(self.metallm.post("/admin/models", added).status, 201)
+        self.assertAlmostEqual(self.expected_of("added"), quality, places=6)
+        self.assertEqual(self.metallm.log().count('"by outcomes"'), 2)  # not "new" once more
+
+    def test_outcomes_that_do_not_know_the_newcomer_are_refused_with_their_line(self):
+        path = self.write_outcomes(["other"], {"sums": 5})
+        new = {**model("new", self.upstream("new"), (1, 2)), "prior": {"outcomes": path}}
+        self.metallm.write({**self.config, "models": [*self.config["models"], new]})
+        self.metallm.reload()
+        wait_for(lambda: "models[3].prior.outcomes: " in self.metallm.log())
+        self.assertRegex(self.metallm.log(), r"metallm.yaml:\d+: models\[3\].prior.outcomes: "
+                         r".*holds no score of 'new'")
+        self.assertIsNone(self.expected_of("new"))
 
     def test_each_kind_of_query_goes_to_an_llm_that_is_good_at_it(self):
         code = self.share("code")
