@@ -14,12 +14,17 @@
 
 #define GRAM_BLOCK 512u /* rows widened to double at a time */
 
+/* Up to here rows are multiplied one by one: prompts that are routed come in batches no larger. */
+#define ROWS_APART 64u
+
 void metallm__mul_nt(const float *a, const float *b, float *out, size_t n, size_t m, size_t k)
 {
     if (n == 0 || m == 0)
         return;
-    if (n == 1) { /* without packing b anew for a single row */
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)m, (int)k, 1, b, (int)k, a, 1, 0, out, 1);
+    if (n <= ROWS_APART) { /* b need not be packed; a row's numbers do not depend on the others */
+        for (size_t i = 0; i < n; i++)
+            cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)m, (int)k, 1, b, (int)k, a + i * k, 1, 0,
+                        out + i * m, 1);
         return;
     }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)m, (int)k, 1, a, (int)k, b,
