@@ -91,6 +91,12 @@ static double first_of(double request, double key, double alias)
     return !isnan(request) ? request : !isnan(key) ? key : alias;
 }
 
+static struct metallm__brain_seat *seat_of(const struct metallm__chat *c)
+{
+    const struct metallm__visit *v = &c->visit;
+    return metallm__worker_seat(v->worker, v->world->brains[c->name.router], c->router->seed);
+}
+
 static void fill_query(struct metallm__chat *c, const uint8_t *allowed,
                        struct metallm__brain_query *q)
 {
@@ -114,7 +120,7 @@ static void fill_query(struct metallm__chat *c, const uint8_t *allowed,
                     .context = c->session.context,
                     .age_s = c->session.age_s},
         .now_s = (double)c->time_ms / 1000,
-        .rng = &v->worker->rng,
+        .rng = &seat_of(c)->rng,
     };
     q->dial = first_of(h->dial, key == NULL ? NAN : key->dial, alias == NULL ? NAN : alias->dial);
     q->target =
@@ -473,15 +479,13 @@ static void call_named(struct metallm__chat *c)
 
 void metallm__chat_route(struct metallm__chat *c)
 {
-    struct metallm__visit *v = &c->visit;
     take_session(c);
     if (c->router == NULL) {
         call_named(c);
         return;
     }
-    struct metallm__brain_reader *reader =
-        metallm__worker_reader(v->worker, v->world->brains[c->name.router]);
-    c->view = reader == NULL ? NULL : metallm__view_take(metallm__brain_view(reader));
+    struct metallm__brain_seat *seat = seat_of(c);
+    c->view = seat == NULL ? NULL : metallm__view_take(metallm__brain_view(seat->reader));
     if (c->view == NULL || !make_room(c)) {
         struct metallm__refusal no = {.status = 503, .type = "server_error"};
         metallm__chat_refuse(c, &no, "no memory for this request");

@@ -5,13 +5,14 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/rng.h"
 
-struct metallm__brain_reader *metallm__worker_reader(struct metallm__worker *w,
-                                                     struct metallm__brain *brain)
+struct metallm__brain_seat *metallm__worker_seat(struct metallm__worker *w,
+                                                 struct metallm__brain *brain, uint64_t seed)
 {
     for (uint32_t i = 0; i < w->seat_count; i++)
         if (w->seats[i].brain == brain)
-            return w->seats[i].reader;
+            return &w->seats[i];
     struct metallm__brain_seat *seats =
         metallm__realloc(w->seats, w->seat_count + 1u, sizeof *seats);
     if (seats == NULL)
@@ -20,10 +21,11 @@ struct metallm__brain_reader *metallm__worker_reader(struct metallm__worker *w,
     metallm_error err;
     struct metallm__brain_seat *seat = &seats[w->seat_count];
     seat->brain = brain;
+    metallm__rng_stream(&seat->rng, seed, w->index);
     if (metallm__brain_reader_new(&seat->reader, brain, &err) != METALLM_OK)
         return NULL;
     w->seat_count++;
-    return seat->reader;
+    return seat;
 }
 
 /* ---- Whose request it is. ---- */

@@ -48,6 +48,7 @@ struct metallm__shared {
 struct metallm__brain_seat { /* a worker's reader of one brain */
     struct metallm__brain *brain;
     struct metallm__brain_reader *reader;
+    metallm_rng rng; /* of its draws: routers[].seed, a stream for each worker */
 };
 
 struct metallm__worker {
@@ -85,9 +86,9 @@ void metallm__worker_free(struct metallm__worker *w); /* joined; NULL is fine */
 
 /* The newest world; stands until the next turn of the loop. */
 struct metallm__world *metallm__worker_world(struct metallm__worker *w);
-/* This worker's reader of a router's brain; NULL: no memory. */
-struct metallm__brain_reader *metallm__worker_reader(struct metallm__worker *w,
-                                                     struct metallm__brain *brain);
+/* This worker's seat at a router's brain, until the next call; NULL: no memory. */
+struct metallm__brain_seat *metallm__worker_seat(struct metallm__worker *w,
+                                                 struct metallm__brain *brain, uint64_t seed);
 
 /* One HTTP request. Its record is the first member of what an endpoint needs beside it. */
 struct metallm__visit {

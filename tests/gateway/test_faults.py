@@ -57,7 +57,7 @@ class OneFault(GatewayTest):
                        model("small", self.small, (0.1, 0.3), timeouts=QUICK)],
             "upstream": {**RETRY, "breaker": {"failures": 1000, "rate": 1.0}},
             "routers": [{"name": "auto", "policy": "greedy", "dial": 100.0,
-                         "explore": {"share": 0}}], **more})
+                         "explore": {"share": 0, "newcomer": 0}}], **more})
 
     def recover(self, gateway, fault):
         """A good answer, so that no breaker opens, then the fault."""
@@ -171,7 +171,7 @@ class Breaker(GatewayTest):
             "models": [model("big", big, (10, 30)), model("small", small, (0.1, 0.3))],
             "upstream": {**RETRY, "breaker": {"failures": 3, "open_ms": 1500}}, "threads": 1,
             "routers": [{"name": "auto", "policy": "greedy", "dial": 100.0,
-                         "explore": {"share": 0}}]})
+                         "explore": {"share": 0, "newcomer": 0}}]})
         small.behave = up.says(500)
         for _ in range(20):
             self.assertEqual(gateway.chat().model, "big")
@@ -191,7 +191,7 @@ class Names(GatewayTest):
                         "price": {"input": 0.1, "output": 0.1}, "timeouts": QUICK}],
             "upstream": RETRY,
             "routers": [{"name": "auto", "policy": "greedy", "dial": 100.0,
-                         "explore": {"share": 0}}]})
+                         "explore": {"share": 0, "newcomer": 0}}]})
         began = time.monotonic()
         told = gateway.chat()
         self.assertEqual((told.status, told.model), (200, "big"))
@@ -210,7 +210,8 @@ class TenPercent(GatewayTest):
 
         async def one_of(seen, writer):
             await rng.choice(kinds)(seen, writer)
-        big.behave = small.behave = up.sometimes(rng, 0.1, one_of)
+        big.behave = up.passing(rng, 0.1, one_of)
+        small.behave = up.passing(rng, 0.1, one_of)
         gateway = self.gateway({
             "models": [model("big", big, (10, 30)), model("small", small, (0.1, 0.3))],
             "upstream": {**RETRY, "attempts": 6},
@@ -243,7 +244,7 @@ class TenPercent(GatewayTest):
         gateway = self.gateway({
             "models": [model("big", big, (10, 30)), model("small", small, (0.1, 0.3))],
             "upstream": RETRY, "routers": [{"name": "auto", "policy": "greedy", "dial": 100.0,
-                                            "explore": {"share": 0}}]})
+                                            "explore": {"share": 0, "newcomer": 0}}]})
         connection = gateway.connect()
         for i in range(300):
             told = gateway.chat(f"q {i}", connection=connection, stream=i % 2 == 1)

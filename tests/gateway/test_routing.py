@@ -33,7 +33,7 @@ class TrainedRouter(GatewayTest):
         self.made = {name: self.upstream(name) for name in sample_outcomes.MODELS}
         prices = {"small": (0.1, 0.2), "coder": (0.8, 1.6), "big": (10, 20)}
         self.router = {"name": "auto", "file": str(train(self.folder)), "mode": "offline",
-                       "dial": 0.0, "seed": 1, "explore": {"share": 0}}
+                       "dial": 0.0, "seed": 1, "explore": {"share": 0, "newcomer": 0}}
         self.config = {"models": [model(n, u, prices[n]) for n, u in self.made.items()],
                        "routers": [self.router], "aliases": [
                            {"name": "thrifty", "to": "auto", "dial": 100.0},
@@ -170,7 +170,7 @@ class Abilities(GatewayTest):
                     "tools": True, "images": True, "json": True, "context": 100000}),
                 model("plain", self.plain, (0.1, 0.3), abilities={
                     "tools": False, "images": False, "json": False, "context": 500})],
-            "routers": [{"name": "auto", "dial": 50.0, "policy": "greedy", "explore": {"share": 0}}]})
+            "routers": [{"name": "auto", "dial": 50.0, "policy": "greedy", "explore": {"share": 0, "newcomer": 0}}]})
 
     def asked(self, content="q", **more):
         return self.metallm.chat(content, **more)
@@ -212,7 +212,7 @@ class Modes(GatewayTest):
             "models": [model(n, u) | {"price": {"input": 10, "output": 30, "cached_input": 1}}
                        for n, u in zip("ab", made)],
             "routers": [{"name": "auto", "mode": "online", "policy": "thompson", "dial": 5.0,
-                         "seed": 4, "explore": {"share": 0}}]})
+                         "seed": 4, "explore": {"share": 0, "newcomer": 0}}]})
         apart = {gateway.chat(f"question {i}").model for i in range(20)}
         self.assertEqual(apart, {"a", "b"}, "without a session it varies")
         turns, seen = [], []

@@ -269,7 +269,7 @@ class GatewayTest(unittest.TestCase):
                        model("small", self.small, (0.1, 0.3))],
             "routers": [{k: v for k, v in {
                 "name": "auto", "mode": "hybrid", "policy": "greedy", "dial": 0.2, "seed": 1,
-                "explore": {"share": 0},
+                "explore": {"share": 0, "newcomer": 0},
                 **(router or {})}.items() if v is not None}], **config}, start=start)
 
     def decided(self, gateway, decision, headers=None):

@@ -258,6 +258,17 @@ def sometimes(rng, share, fault, else_=None):
     return behave
 
 
+def passing(rng, share, fault):
+    """This fault in a share of the requests, the first time that each of them comes."""
+    good, known = well(), set()
+
+    async def behave(seen, writer):
+        is_new = seen.body not in known
+        known.add(seen.body)
+        await (fault if is_new and rng.random() < share else good)(seen, writer)
+    return behave
+
+
 class Upstream:
     """A server on a loopback port of its own, in a thread of its own."""
 
