@@ -119,6 +119,13 @@ static enum kind kind_of(int32_t c)
     return metallm__char_is_cjk(c) || metallm__char_is_punct(c) ? SINGLE : LETTER;
 }
 
+/* What stands between letters and digits in ASCII; kind_of says the same, more slowly. */
+static bool is_ascii_mark(int32_t c)
+{
+    return (c > ' ' && c < '0') || (c > '9' && c < 'A') || (c > 'Z' && c < 'a') ||
+           (c > 'z' && c < 0x7f);
+}
+
 /* The small form of an ASCII letter or digit; 0: it is neither. */
 static const char small_form[256] = {
     ['0'] = '0', ['1'] = '1', ['2'] = '2', ['3'] = '3', ['4'] = '4', ['5'] = '5', ['6'] = '6',
@@ -157,7 +164,7 @@ static bool next_word(const char **p, const char *end, struct word *w)
             continue;
         }
         size_t n = c < 0x80 ? 1 : metallm__utf8_decode(at, (size_t)(end - at), &c);
-        enum kind kind = kind_of(c);
+        enum kind kind = is_ascii_mark(c) ? SINGLE : kind_of(c);
         if (kind != LETTER && w->len > 1)
             break;
         if (kind != SPACE)

@@ -250,7 +250,10 @@ static inline unsigned bits_of(__m128i v)
 
 static inline size_t ones(unsigned bits)
 {
-    return (size_t)__builtin_popcount(bits);
+    /* In words of its own: the instruction is not there on every processor. */
+    bits -= (bits >> 1) & 0x55555555u;
+    bits = (bits & 0x33333333u) + ((bits >> 2) & 0x33333333u);
+    return (((bits + (bits >> 4)) & 0x0f0f0f0fu) * 0x01010101u) >> 24;
 }
 
 /* Line ends among 16 characters at p; the line goes on behind them. */

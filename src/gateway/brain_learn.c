@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "gateway/brain_state.h"
 
-#define PUBLISH_EVENTS  64u   /* a new view after so many, at the latest when a batch is due */
+#define PUBLISH_EVENTS  512u  /* a new view after so many, at the latest when a batch is due */
 #define IDLE_EVENTS     16384 /* a base older than that is brought up to date */
 #define CORRECTIONS_MAX 8192u /* then the base takes in the whole window */
 #define SETUPS_KEPT     4096u /* known at once; the oldest that stands in the store goes first */
