@@ -18,6 +18,19 @@ static void reply_text(struct metallm__visit *v, int status, const char *type, c
     metallm__visit_free(v);
 }
 
+/* Answers with what was written, or says why it could not be; frees it. */
+static void reply_buffer(struct metallm__visit *v, const char *type, struct metallm__buf *b)
+{
+    struct metallm__reply r = {.status = 200, .type = type};
+    metallm_error err;
+    if (metallm__buf_check(b, &err) == METALLM_OK)
+        metallm__visit_reply(v, &r, metallm__span(b->data, b->len), NULL);
+    else
+        metallm__visit_fail(v, &err);
+    metallm__buf_fini(b);
+    metallm__visit_free(v);
+}
+
 /* ---- /healthz: the process answers. /readyz: it takes requests, and the store takes records. ----
  */
 
@@ -55,14 +68,7 @@ static void metrics_begin(struct metallm__visit *v)
     struct metallm__buf b;
     metallm__buf_init(&b, (size_t)16 << 20);
     metallm__gauges_render(v->worker->shared, v->world, &b);
-    struct metallm__reply r = {.status = 200, .type = METALLM__METRICS_TYPE};
-    metallm_error err;
-    if (metallm__buf_check(&b, &err) == METALLM_OK)
-        metallm__visit_reply(v, &r, metallm__span(b.data, b.len), NULL);
-    else
-        metallm__visit_fail(v, &err);
-    metallm__buf_fini(&b);
-    metallm__visit_free(v);
+    reply_buffer(v, METALLM__METRICS_TYPE, &b);
 }
 
 /* ---- /v1/models: routers and aliases first, then LLMs; what this key may use. ---- */
@@ -110,14 +116,7 @@ static void models_begin(struct metallm__visit *v)
     for (uint32_t m = 0; m < c->model_count; m++)
         put_listed(&b, v, &is_next, c->models[m].name, METALLM__CONFIG_NONE, m);
     metallm__buf_puts(&b, "]}");
-    struct metallm__reply r = {.status = 200};
-    metallm_error err;
-    if (metallm__buf_check(&b, &err) == METALLM_OK)
-        metallm__visit_reply(v, &r, metallm__span(b.data, b.len), NULL);
-    else
-        metallm__visit_fail(v, &err);
-    metallm__buf_fini(&b);
-    metallm__visit_free(v);
+    reply_buffer(v, NULL, &b);
 }
 
 /* What stands behind a prefix in the path, percent signs decoded. False: malformed or too long. */
@@ -162,10 +161,7 @@ static void model_begin(struct metallm__visit *v)
     struct metallm__buf b;
     metallm__buf_init(&b, 65536);
     put_model(&b, v, name, found.router == METALLM__CONFIG_NONE ? "upstream" : "metallm");
-    struct metallm__reply r = {.status = 200};
-    metallm__visit_reply(v, &r, metallm__span(b.data, b.len), NULL);
-    metallm__buf_fini(&b);
-    metallm__visit_free(v);
+    reply_buffer(v, NULL, &b);
 }
 
 /* ---- What the journal answers: it is posted from its thread to the loop. ---- */
