@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 LAYERS = ["base", "math", "encoder", "data", "store", "router", "eval", "net", "wire",
-          "upstream", "gateway", "cli"]
+          "upstream", "gateway", "classify", "cli"]
 FILE_LINES_MAX = 700
 FUNCTION_LINES_MAX = 100
 SKIPPED_FOLDERS = {".git", "__pycache__", ".venv"}
