@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/doctor.h"
-#include "gateway/json_out.h"
+#include "base/json_out.h"
 #include "gateway/keep.h"
 
 struct doctor_options {

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "gateway/json_out.h"
+#include "base/json_out.h"
 #include "gateway/keep.h"
 
 struct keys_options {

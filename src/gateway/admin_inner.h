@@ -4,7 +4,7 @@
 #define GATEWAY_ADMIN_INNER_H
 #include "base/json.h"
 #include "gateway/admin.h"
-#include "gateway/json_out.h"
+#include "base/json_out.h"
 
 /* A call under way. name: what stands in the path after the collection, decoded; "" : nothing. */
 struct metallm__admin_call {

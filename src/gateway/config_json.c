@@ -6,7 +6,7 @@
 
 #include "gateway/admin.h"
 #include "gateway/config_table.h"
-#include "gateway/json_out.h"
+#include "base/json_out.h"
 
 static void put_table(struct metallm__jw *j, const struct metallm__option *table,
                       const void *record);

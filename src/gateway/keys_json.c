@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/near.h"
-#include "gateway/json_out.h"
+#include "base/json_out.h"
 #include "gateway/keys_copy.h"
 #include "metallm/outcomes.h"
 

@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "gateway/json_out.h"
+#include "base/json_out.h"
 
 #define TAIL_BYTES 24u /* kept for the mark of a cut line and its end */
 #define SITES      64u /* messages whose repetition is watched */

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/span.h"
+#include "wire/talk.h"
 
 #define METALLM__WIRE_BODY_BYTES_MAX   ((size_t)64 << 20)
 #define METALLM__WIRE_DEPTH_MAX        128u /* of nested arrays and objects */
@@ -20,6 +21,9 @@ enum metallm__wire_kind {
     METALLM__WIRE_CHAT = 0,   /* POST /v1/chat/completions */
     METALLM__WIRE_COMPLETION, /* POST /v1/completions */
     METALLM__WIRE_EMBEDDING,  /* POST /v1/embeddings */
+    METALLM__WIRE_RESPONSES,  /* POST /v1/responses */
+    METALLM__WIRE_MESSAGES,   /* POST /v1/messages (Anthropic) */
+    METALLM__WIRE_COUNT,      /* POST /v1/messages/count_tokens */
     METALLM__WIRE_KINDS
 };
 
@@ -70,6 +74,12 @@ struct metallm__wire_request {
 
     /* Owned, and used by the writers. */
     yyjson_doc *doc;
+    struct metallm__pool pool; /* of talk */
+    struct metallm__talk talk; /* once has_talk: from the start for responses and messages, for chat
+                                * and completions by metallm__wire_request_talk */
+    bool has_talk;
+    int talk_rc; /* why there is none; METALLM_OK: not yet asked for */
+    metallm_error talk_err;
     struct metallm__buf texts, joined;     /* texts of several parts; `text` */
     struct metallm__wire_range model_at;   /* the value of "model" */
     struct metallm__wire_range hints_at;   /* "metallm" with its comma; empty: none */
@@ -88,6 +98,14 @@ METALLM_MUSTCHECK int metallm__wire_request_read(struct metallm__wire_request *o
                                                  struct metallm__span body, const char **param,
                                                  metallm_error *err);
 void metallm__wire_request_fini(struct metallm__wire_request *r); /* a cleared record is fine */
+
+/* The request apart from its protocol, for an LLM that speaks another one; read when it is first
+ * asked for. One thread. METALLM_EINVAL with a sentence: it cannot be understood, as a tool's
+ * arguments that are no JSON; the same again on every further call. METALLM_ENOMEM. Embeddings have
+ * none: METALLM_ENOTFOUND. */
+METALLM_MUSTCHECK int metallm__wire_request_talk(struct metallm__wire_request *r,
+                                                 const struct metallm__talk **out,
+                                                 metallm_error *err);
 
 /* One hint from a header "x-metallm-NAME: value" (name without the prefix, any case, "-" or "_";
  * models are separated by commas). The value's bytes are borrowed. It fills what is not given yet:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * json_out.h - writes JSON into a buffer: commas and escapes are its own, the rest is the caller's.
  */
-#ifndef GATEWAY_JSON_OUT_H
-#define GATEWAY_JSON_OUT_H
+#ifndef BASE_JSON_OUT_H
+#define BASE_JSON_OUT_H
 #include <stdbool.h>
 #include <stdint.h>
 

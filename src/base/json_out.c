@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * json_out.c - see json_out.h. */
-#include "gateway/json_out.h"
+#include "base/json_out.h"
 
 #include <inttypes.h>
 #include <math.h>
