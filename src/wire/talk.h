@@ -152,6 +152,8 @@ enum metallm__feature {
 };
 const char *metallm__feature_name(enum metallm__feature f);  /* "tool_choice none"; static */
 const char *metallm__feature_about(enum metallm__feature f); /* what it is, for docs; static */
+/* "cannot be told seed": why an LLM does not fit; static. */
+const char *metallm__feature_untold(enum metallm__feature f);
 
 enum metallm__verdict {
     METALLM__VERDICT_REFUSED = 0, /* the request is not sent there */
@@ -195,6 +197,10 @@ struct metallm__talk {
 };
 void metallm__talk_clear(struct metallm__talk *t); /* nothing said */
 
+/* Bits of the features that the talk uses and that have this verdict. */
+uint64_t metallm__talk_with(const struct metallm__talk *t,
+                            const uint8_t verdicts[METALLM__FEATURES],
+                            enum metallm__verdict verdict);
 /* METALLM_EINVAL: a feature that is refused, by name: "'seed' cannot be said to anthropic". */
 METALLM_MUSTCHECK int metallm__talk_check(const struct metallm__talk *t,
                                           const uint8_t verdicts[METALLM__FEATURES],

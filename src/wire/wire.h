@@ -95,13 +95,21 @@ struct metallm__hearing {
     void *payload;
     metallm_error *err;
 };
-/* For event_in: BEGIN (after END of the one before), END of the open one, FINISH once. */
+/* For event_in. start: START, once. begin: BEGIN, after START and the END of the part before. text
+ * and seal: of the open part; METALLM_EFORMAT where none is. usage: merged into h->usage (-1 leaves
+ * what is there) and told. finish: END of the open part, then FINISH, once. A protocol that tells
+ * why it ends before its last usage sets h->finish and leaves FINISH to the driver, which tells it
+ * when the stream is complete: at *is_end, or where the upstream closes it in good order. */
+METALLM_MUSTCHECK int metallm__hear_start(struct metallm__hearing *h, struct metallm__span id,
+                                          struct metallm__span model);
 METALLM_MUSTCHECK int metallm__hear_begin(struct metallm__hearing *h,
                                           const struct metallm__delta *begin, uint64_t index);
 METALLM_MUSTCHECK int metallm__hear_text(struct metallm__hearing *h, struct metallm__span text);
 METALLM_MUSTCHECK int metallm__hear_seal(struct metallm__hearing *h, struct metallm__span text,
                                          const char *seal_of);
 METALLM_MUSTCHECK int metallm__hear_end(struct metallm__hearing *h); /* fine where none is open */
+METALLM_MUSTCHECK int metallm__hear_usage(struct metallm__hearing *h,
+                                          const struct metallm__wire_usage *usage);
 METALLM_MUSTCHECK int metallm__hear_finish(struct metallm__hearing *h,
                                            enum metallm__wire_finish finish,
                                            struct metallm__span stop);
