@@ -151,3 +151,14 @@ void metallm__jw_raw(struct metallm__jw *j, const char *json)
     separate(j);
     metallm__buf_puts(j->out, json);
 }
+
+void metallm__jw_span(struct metallm__jw *j, struct metallm__span text)
+{
+    metallm__jw_bytes(j, text.p, text.n);
+}
+
+void metallm__jw_json(struct metallm__jw *j, struct metallm__span json)
+{
+    separate(j);
+    metallm__buf_add(j->out, json.p, json.n);
+}

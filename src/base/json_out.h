@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/span.h"
 
 struct metallm__jw { /* .out set, the rest cleared */
     struct metallm__buf *out;
@@ -21,6 +22,8 @@ void metallm__jw_count(struct metallm__jw *j, uint64_t value);
 void metallm__jw_real(struct metallm__jw *j, double value); /* not finite: null */
 void metallm__jw_flag(struct metallm__jw *j, bool value);
 void metallm__jw_raw(struct metallm__jw *j, const char *json); /* a whole value */
+void metallm__jw_span(struct metallm__jw *j, struct metallm__span text);
+void metallm__jw_json(struct metallm__jw *j, struct metallm__span json); /* a whole value */
 
 /* The escaped form of a text, without quotes, into out; what is not UTF-8 becomes U+FFFD. Stops
  * before a character that does not fit. Returns the bytes written; *used: the bytes read. */
