@@ -44,11 +44,12 @@ static size_t sum; /* so that nothing is left out */
 static void one_request(struct metallm__span body)
 {
     static const struct metallm__wire_target target = {.model_json = METALLM__SPAN("\"big\""),
+                                                       .native = 1u << METALLM__WIRE_CHAT,
                                                        .is_usage_asked = true};
     struct metallm__wire_request r;
     struct metallm__wire_out out;
     if (metallm__wire_request_read(&r, METALLM__WIRE_CHAT, body, NULL, NULL) != METALLM_OK ||
-        metallm__wire_openai.request_out(&r, &target, &out, NULL) != METALLM_OK)
+        metallm__wire_request_out(&metallm__wire_openai, &r, &target, &out, NULL) != METALLM_OK)
         exit(1);
     sum += out.body_bytes + r.text.n;
     metallm__wire_request_fini(&r);
@@ -114,7 +115,9 @@ int main(void)
     char *large = request_of(20480, &len);
     show("request read and written", one_request, metallm__span(large, len));
     show("answer read", one_answer, metallm__span(answer, sizeof answer - 1));
-    metallm__wire_stream_init(&stream, &metallm__wire_openai, true);
+    static const struct metallm__wire_request chat = {.kind = METALLM__WIRE_CHAT};
+    const struct metallm__wire_out sent = {.is_usage_dropped = true};
+    metallm__wire_stream_init(&stream, &metallm__wire_openai, &chat, &sent, 0);
     show("stream event", one_event, metallm__span(event, sizeof event - 1));
     metallm__wire_stream_fini(&stream);
     free(small);

@@ -26,12 +26,13 @@ static void json_free(void *ctx, void *p)
 
 const yyjson_alc metallm__json_alc = {json_malloc, json_realloc, json_free, NULL};
 
-int metallm__json_read(yyjson_doc **out, const char *text, size_t len, metallm_error *err)
+static int read_with(yyjson_doc **out, const char *text, size_t len, yyjson_read_flag flags,
+                     metallm_error *err)
 {
     yyjson_read_err why = {0};
     /* Without YYJSON_READ_INSITU the text is only read; yyjson's prototype lacks the const. */
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text, len, YYJSON_READ_NOFLAG,
-                                       &metallm__json_alc, &why);
+    yyjson_doc *doc =
+        yyjson_read_opts((char *)(uintptr_t)text, len, flags, &metallm__json_alc, &why);
     if (doc == NULL && why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
         return metallm__error_nomem(err, "a JSON text");
     if (doc == NULL)
@@ -39,4 +40,14 @@ int metallm__json_read(yyjson_doc **out, const char *text, size_t len, metallm_e
                                   why.msg);
     *out = doc;
     return METALLM_OK;
+}
+
+int metallm__json_read(yyjson_doc **out, const char *text, size_t len, metallm_error *err)
+{
+    return read_with(out, text, len, YYJSON_READ_NOFLAG, err);
+}
+
+int metallm__json_read_raw(yyjson_doc **out, const char *text, size_t len, metallm_error *err)
+{
+    return read_with(out, text, len, YYJSON_READ_NUMBER_AS_RAW, err);
 }

@@ -12,4 +12,7 @@ extern const yyjson_alc metallm__json_alc; /* pass it to every yyjson call that 
  * parser's sentence, or METALLM_ENOMEM. The caller owns *out (yyjson_doc_free). */
 METALLM_MUSTCHECK int metallm__json_read(yyjson_doc **out, const char *text, size_t len,
                                          metallm_error *err);
+/* The same with numbers left as they are written (yyjson_is_raw). */
+METALLM_MUSTCHECK int metallm__json_read_raw(yyjson_doc **out, const char *text, size_t len,
+                                             metallm_error *err);
 #endif

@@ -2,10 +2,13 @@
  * json_out.c - see json_out.h. */
 #include "base/json_out.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#if defined __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* Bytes of the UTF-8 character at text (Unicode 15, table 3-7); 0: none. */
 static size_t utf8_len(const unsigned char *t, size_t len)
@@ -70,6 +73,55 @@ size_t metallm__jw_escape(char *out, size_t room, const char *text, size_t len, 
     return put;
 }
 
+/* The first byte at or behind `at` that is escaped or is not ASCII. */
+static size_t plain_end(const char *t, size_t at, size_t len)
+{
+#if defined __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
+    const __m128i blank = _mm_set1_epi8(' '), rubout = _mm_set1_epi8(127);
+    for (; len - at >= 16; at += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(t + at));
+        __m128i low = _mm_cmplt_epi8(v, blank); /* signed: and all beyond ASCII */
+        __m128i named = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
+        __m128i hit = _mm_or_si128(_mm_or_si128(low, named), _mm_cmpeq_epi8(v, rubout));
+        int mask = _mm_movemask_epi8(hit);
+        if (mask != 0)
+            return at + (size_t)__builtin_ctz((unsigned)mask);
+    }
+#endif
+    while (at < len && t[at] >= ' ' && t[at] != '"' && t[at] != '\\' && t[at] != 127)
+        at++;
+    return at;
+}
+
+/* The first byte at or behind `at` that cannot be copied as it is. */
+static size_t copied_end(const char *t, size_t at, size_t len)
+{
+    while ((at = plain_end(t, at, len)) < len && (unsigned char)t[at] >= 0x80) {
+        size_t n = utf8_len((const unsigned char *)t + at, len - at);
+        if (n == 0)
+            break;
+        at += n;
+    }
+    return at;
+}
+
+void metallm__json_string(struct metallm__buf *out, const char *text, size_t len)
+{
+    metallm__buf_add(out, "\"", 1);
+    for (size_t at = 0; at < len;) {
+        size_t stop = copied_end(text, at, len), read = 0;
+        metallm__buf_add(out, text + at, stop - at);
+        if (stop < len) {
+            char one[8];
+            size_t n = escape_one(one, (const unsigned char *)text + stop, len - stop, &read);
+            metallm__buf_add(out, one, n);
+        }
+        at = stop + read;
+    }
+    metallm__buf_add(out, "\"", 1);
+}
+
 static void separate(struct metallm__jw *j)
 {
     if (j->wants_comma)
@@ -93,15 +145,7 @@ void metallm__jw_close(struct metallm__jw *j, char bracket)
 void metallm__jw_bytes(struct metallm__jw *j, const char *text, size_t len)
 {
     separate(j);
-    metallm__buf_add(j->out, "\"", 1);
-    while (len > 0) {
-        char piece[512];
-        size_t used, n = metallm__jw_escape(piece, sizeof piece, text, len, &used);
-        metallm__buf_add(j->out, piece, n);
-        text += used;
-        len -= used;
-    }
-    metallm__buf_add(j->out, "\"", 1);
+    metallm__json_string(j->out, text, len);
 }
 
 void metallm__jw_text(struct metallm__jw *j, const char *text)
@@ -114,7 +158,8 @@ void metallm__jw_text(struct metallm__jw *j, const char *text)
 
 void metallm__jw_name(struct metallm__jw *j, const char *name)
 {
-    metallm__jw_text(j, name);
+    separate(j);
+    metallm__json_string(j->out, name, strlen(name));
     metallm__buf_add(j->out, ":", 1);
     j->wants_comma = false;
 }
@@ -122,7 +167,12 @@ void metallm__jw_name(struct metallm__jw *j, const char *name)
 void metallm__jw_count(struct metallm__jw *j, uint64_t value)
 {
     separate(j);
-    metallm__buf_printf(j->out, "%" PRIu64, value);
+    char text[20]; /* from its end */
+    size_t at = sizeof text;
+    do
+        text[--at] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    metallm__buf_add(j->out, text + at, sizeof text - at);
 }
 
 void metallm__jw_real(struct metallm__jw *j, double value)

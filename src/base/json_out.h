@@ -25,6 +25,8 @@ void metallm__jw_raw(struct metallm__jw *j, const char *json); /* a whole value 
 void metallm__jw_span(struct metallm__jw *j, struct metallm__span text);
 void metallm__jw_json(struct metallm__jw *j, struct metallm__span json); /* a whole value */
 
+/* A JSON string with its quotes; what is not UTF-8 becomes U+FFFD. */
+void metallm__json_string(struct metallm__buf *out, const char *text, size_t len);
 /* The escaped form of a text, without quotes, into out; what is not UTF-8 becomes U+FFFD. Stops
  * before a character that does not fit. Returns the bytes written; *used: the bytes read. */
 size_t metallm__jw_escape(char *out, size_t room, const char *text, size_t len, size_t *used);

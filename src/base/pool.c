@@ -44,7 +44,7 @@ void metallm__pool_clear(struct metallm__pool *p)
     }
     p->used = 0;
     p->total = p->size;
-    p->failed = false;
+    p->failed = p->is_full = false;
 }
 
 static bool add_chunk(struct metallm__pool *p, size_t need)
@@ -56,8 +56,10 @@ static bool add_chunk(struct metallm__pool *p, size_t need)
     size = size < need ? need : size;
     if (size > p->max - p->total) /* what is left may still do */
         size = need;
-    if (need > p->max - p->total)
+    if (size > p->max - p->total) {
+        p->is_full = true;
         return false;
+    }
     struct metallm__pool_chunk *c = metallm__alloc(1, sizeof *c + size);
     if (c == NULL)
         return false;
@@ -69,28 +71,37 @@ static bool add_chunk(struct metallm__pool *p, size_t need)
     return true;
 }
 
-void *metallm__pool_take(struct metallm__pool *p, size_t count, size_t size)
+void *metallm__pool_take_raw(struct metallm__pool *p, size_t bytes)
 {
-    size_t need;
-    if (p->failed || __builtin_mul_overflow(count, size, &need) || need > p->max) {
-        p->failed = true;
+    size_t need = bytes > 0 ? bytes : 1;
+    p->is_full |= need > p->max;
+    p->failed |= p->is_full;
+    if (p->failed)
         return NULL;
-    }
     need = (need + ALIGN - 1) / ALIGN * ALIGN;
     if (need > p->size - p->used && !add_chunk(p, need)) {
         p->failed = true;
         return NULL;
     }
-    void *at = p->chunks != NULL ? p->chunks->bytes + p->used : NULL;
-    if (at == NULL) /* nothing was asked of an empty pool */
-        return add_chunk(p, ALIGN) ? p->chunks->bytes : NULL;
+    void *at = p->chunks->bytes + p->used;
     p->used += need;
-    return memset(at, 0, need);
+    return at;
+}
+
+void *metallm__pool_take(struct metallm__pool *p, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        p->failed = p->is_full = true;
+        return NULL;
+    }
+    void *at = metallm__pool_take_raw(p, bytes);
+    return at != NULL ? memset(at, 0, bytes) : NULL;
 }
 
 struct metallm__span metallm__pool_copy(struct metallm__pool *p, struct metallm__span text)
 {
-    char *to = text.n > 0 ? metallm__pool_take(p, text.n, 1) : NULL;
+    char *to = text.n > 0 ? metallm__pool_take_raw(p, text.n) : NULL;
     if (to == NULL)
         return (struct metallm__span){NULL, 0};
     memcpy(to, text.p, text.n);
@@ -101,8 +112,8 @@ int metallm__pool_check(const struct metallm__pool *p, metallm_error *err)
 {
     if (!p->failed)
         return METALLM_OK;
-    if (p->total > p->max / 2)
+    if (p->is_full)
         return metallm__error_set(err, METALLM_ELIMIT,
-                                  "a text needs more than its limit of %zu bytes", p->max);
+                                  "a text has more parts, or needs more memory, than its limit");
     return metallm__error_nomem(err, "a text");
 }

@@ -11,6 +11,7 @@ struct metallm__pool {
     size_t used, size;                  /* of the newest chunk */
     size_t total, max;                  /* bytes in all chunks */
     bool failed;
+    bool is_full; /* it failed because of max */
 };
 
 void metallm__pool_init(struct metallm__pool *p, size_t max_bytes);
@@ -18,6 +19,8 @@ void metallm__pool_fini(struct metallm__pool *p);  /* frees; usable again after 
 void metallm__pool_clear(struct metallm__pool *p); /* keeps the newest chunk */
 /* count * size bytes, cleared, aligned for any type; NULL: failed. */
 void *metallm__pool_take(struct metallm__pool *p, size_t count, size_t size);
+/* bytes that are not cleared. */
+void *metallm__pool_take_raw(struct metallm__pool *p, size_t bytes);
 /* A copy; empty where it failed. */
 struct metallm__span metallm__pool_copy(struct metallm__pool *p, struct metallm__span text);
 /* METALLM_OK, or METALLM_ELIMIT / METALLM_ENOMEM if a take failed. */

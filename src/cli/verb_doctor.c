@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/json_out.h"
 #include "cli/cli.h"
 #include "cli/doctor.h"
-#include "base/json_out.h"
 #include "gateway/keep.h"
 
 struct doctor_options {

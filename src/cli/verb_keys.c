@@ -7,9 +7,9 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/json_out.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "base/json_out.h"
 #include "gateway/keep.h"
 
 struct keys_options {

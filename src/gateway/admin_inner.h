@@ -3,8 +3,8 @@
 #ifndef GATEWAY_ADMIN_INNER_H
 #define GATEWAY_ADMIN_INNER_H
 #include "base/json.h"
-#include "gateway/admin.h"
 #include "base/json_out.h"
+#include "gateway/admin.h"
 
 /* A call under way. name: what stands in the path after the collection, decoded; "" : nothing. */
 struct metallm__admin_call {

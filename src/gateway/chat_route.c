@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/json_out.h"
 #include "base/mem.h"
 #include "gateway/chat.h"
 
@@ -68,7 +69,7 @@ static uint32_t find_allowed(struct metallm__chat *c, uint8_t *allowed, const ch
             !alias_lists(c->name.alias, m) ||
             (v->key != NULL && !metallm__key_allows_model(v->key, llm->name)))
             continue;
-        if (!metallm__llm_fits(llm, c->request.kind, &c->request.needs, why))
+        if (!metallm__llm_fits(llm, &c->request, why))
             continue;
         allowed[i] = is_well(llm, now) ? 2 : 1;
         able++;
@@ -516,6 +517,11 @@ static void put_number(struct metallm__buf *b, const char *name, double value)
         metallm__buf_printf(b, ",\"%s\":null", name);
 }
 
+static void put_name(struct metallm__buf *b, const char *name)
+{
+    metallm__json_string(b, name, strlen(name));
+}
+
 void metallm__chat_tell(struct metallm__chat *c)
 {
     const struct metallm__brain_decision *d = &c->decision;
@@ -523,8 +529,7 @@ void metallm__chat_tell(struct metallm__chat *c)
     struct metallm__buf b;
     metallm__buf_init(&b, (size_t)1 << 20);
     metallm__buf_printf(&b, "{\"id\":\"%s\",\"model\":", c->id_text);
-    metallm__wire_string_write(&b,
-                               metallm__span_of(config->models[c->view->models[d->chosen]].name));
+    put_name(&b, config->models[c->view->models[d->chosen]].name);
     metallm__buf_printf(&b, ",\"reason\":\"%s\"", reason_name(d->reason));
     put_number(&b, "propensity", d->propensity);
     put_number(&b, "dial", d->dial);
@@ -535,7 +540,7 @@ void metallm__chat_tell(struct metallm__chat *c)
     for (uint32_t i = 0; i < c->view->count; i++) {
         const struct metallm__candidate *e = &d->candidates[i];
         metallm__buf_puts(&b, i == 0 ? "{\"model\":" : ",{\"model\":");
-        metallm__wire_string_write(&b, metallm__span_of(config->models[c->view->models[i]].name));
+        put_name(&b, config->models[c->view->models[i]].name);
         put_number(&b, "quality", e->quality);
         put_number(&b, "quality_low", fmax(0, e->quality - 1.959964 * e->sd));
         put_number(&b, "quality_high", fmin(1, e->quality + 1.959964 * e->sd));

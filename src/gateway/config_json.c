@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/json_out.h"
 #include "gateway/admin.h"
 #include "gateway/config_table.h"
-#include "base/json_out.h"
 
 static void put_table(struct metallm__jw *j, const struct metallm__option *table,
                       const void *record);

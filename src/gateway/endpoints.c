@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/json_out.h"
 #include "base/mem.h"
 #include "gateway/admin_visit.h"
 #include "gateway/chat.h"
@@ -77,7 +78,7 @@ static void put_model(struct metallm__buf *b, const struct metallm__visit *v, co
                       const char *owner)
 {
     metallm__buf_puts(b, "{\"id\":");
-    metallm__wire_string_write(b, metallm__span_of(name));
+    metallm__json_string(b, name, strlen(name));
     metallm__buf_printf(b, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"%s\"}",
                         (long long)v->world->models_since_s, owner);
 }

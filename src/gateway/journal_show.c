@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "gateway/journal_state.h"
 #include "base/json_out.h"
+#include "gateway/journal_state.h"
 
 #define Z95       1.959964
 #define SETUP_MAX ((size_t)1 << 24)

@@ -6,9 +6,9 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/json_out.h"
 #include "base/mem.h"
 #include "base/near.h"
-#include "base/json_out.h"
 #include "gateway/keys_copy.h"
 #include "metallm/outcomes.h"
 

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/json_out.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "base/json_out.h"
 
 #define TAIL_BYTES 24u /* kept for the mark of a cut line and its end */
 #define SITES      64u /* messages whose repetition is watched */

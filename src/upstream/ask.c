@@ -85,13 +85,12 @@ void metallm__ask_advance(struct metallm__ask *ask)
 
 void metallm__ask_go(struct metallm__ask *ask)
 {
-    metallm_error err = {0};
     struct metallm__health *h = metallm__ask_deployment(ask)->health;
     atomic_fetch_add(&h->requests, 1);
     atomic_fetch_add(&h->retries, ask->attempt_count > 0);
     ask->attempt_ns = now_of(ask);
     ask->phase = METALLM__PHASE_CALLING;
-    int rc = metallm__attempt_begin(ask, &err);
+    int rc = metallm__attempt_begin(ask, &ask->untold);
     if (rc == METALLM_ENOMEM)
         metallm__ask_failed(ask, METALLM__FAULT_MEMORY, false);
     else if (rc != METALLM_OK)
@@ -227,6 +226,10 @@ static void say(struct metallm__ask *ask)
             metallm__fault_name(ask->is_open_seen ? METALLM__FAULT_OPEN : METALLM__FAULT_NONE));
         return;
     }
+    if (ask->fault == METALLM__FAULT_EXPRESSION && ask->untold.message[0] != '\0') {
+        snprintf(ask->message, sizeof ask->message, "%s", ask->untold.message);
+        return;
+    }
     const struct metallm__attempt *last = &ask->attempts[ask->attempt_count - 1];
     char status[32] = "";
     if (last->status != 0)
@@ -262,7 +265,8 @@ void metallm__ask_finish(struct metallm__ask *ask, enum metallm__ask_end end)
         .attempt_count = ask->attempt_count,
         .content_type = ask->content_type[0] != '\0' ? ask->content_type : NULL,
         .body = &ask->body,
-        .answer = ask->is_sse ? ask->stream.answer : ask->answer,
+        .answer = ask->is_events ? ask->stream.answer : ask->answer,
+        .dropped = ask->out.dropped,
         .first_ms = ask->first_ns > 0 ? (double)(ask->first_ns - ask->started_ns) / 1e6 : NAN,
         .total_ms = (double)(now - ask->started_ns) / 1e6,
         .message = ask->message[0] != '\0' ? ask->message : NULL,
@@ -344,16 +348,21 @@ void metallm__ask_cancel(struct metallm__ask *ask)
         metallm__ask_free(ask);
 }
 
+uint64_t metallm__ask_dropped(const struct metallm__ask *ask)
+{
+    return ask->out.dropped;
+}
+
 void metallm__ask_pause(struct metallm__ask *ask)
 {
-    if (!ask->is_paused && ask->http != NULL && ask->is_sse)
+    if (!ask->is_paused && ask->http != NULL && ask->is_events)
         metallm__http_call_pause(ask->http);
     ask->is_paused = true;
 }
 
 void metallm__ask_resume(struct metallm__ask *ask)
 {
-    if (ask->is_paused && ask->http != NULL && ask->is_sse)
+    if (ask->is_paused && ask->http != NULL && ask->is_events)
         metallm__http_call_resume(ask->http);
     ask->is_paused = false;
 }

@@ -45,7 +45,7 @@ struct metallm__attempt {
 
 enum metallm__ask_end {
     METALLM__ASK_ANSWERED = 0, /* 2xx: body, or the stream is complete */
-    METALLM__ASK_REFUSED,      /* the client's own fault: status and body to pass on as they are */
+    METALLM__ASK_REFUSED,      /* the client's own fault: status and body to pass on */
     METALLM__ASK_FAILED,       /* no candidate answered; nothing was handed on */
     METALLM__ASK_BROKEN        /* the stream broke after pieces were handed on */
 };
@@ -58,10 +58,12 @@ struct metallm__ask_result {
     const struct metallm__attempt *attempts;
     unsigned attempt_count;
     const char *content_type;  /* of body; NULL: not told */
-    struct metallm__buf *body; /* ANSWERED unstreamed, REFUSED: may be taken (copy the record, then
-                                * metallm__buf_init the old); FAILED: the last upstream's answer,
-                                * for logs that may hold content; else empty */
+    struct metallm__buf *body; /* ANSWERED unstreamed, REFUSED, in the client's surface: may be
+                                * taken (copy the record, then metallm__buf_init the old); FAILED:
+                                * the last upstream's answer, for logs that may hold content; else
+                                * empty */
     struct metallm__wire_answer answer; /* usage (estimated where need be), finish, id, model */
+    uint64_t dropped;                   /* as metallm__ask_dropped */
     double cost_usd;                    /* by the price of the day; NaN: not known */
     double first_ms, total_ms; /* since start; first_ms: first byte for the client, NaN: none */
     uint64_t retry_after_ms;   /* FAILED with 429 or 503: when it may go better; 0: not known */
@@ -80,10 +82,11 @@ struct metallm__ask_events {
 };
 
 struct metallm__ask_options {
-    const struct metallm__llms *llms;            /* a reference is held while the call lives */
-    const uint32_t *candidates;                  /* LLMs in the order to try; copied */
-    unsigned candidate_count;                    /* 1..METALLM__ASK_CANDIDATES_MAX */
-    const struct metallm__wire_request *request; /* borrowed until the call is gone */
+    const struct metallm__llms *llms;      /* a reference is held while the call lives */
+    const uint32_t *candidates;            /* LLMs in the order to try; copied */
+    unsigned candidate_count;              /* 1..METALLM__ASK_CANDIDATES_MAX */
+    struct metallm__wire_request *request; /* borrowed until the call is gone; read as a talk
+                                            * when an upstream speaks another protocol */
     struct metallm__headers headers; /* more of them, as traceparent; borrowed as request is */
     uint32_t total_ms;               /* whole call; 0: the deployments' own limits alone */
     int day;                         /* YYYYMMDD, for the price */
@@ -97,6 +100,9 @@ METALLM_MUSTCHECK int metallm__ask_start(struct metallm__ask **out, struct metal
 /* The client hung up: the upstream's connection is closed, the call is gone, no callback follows.
  * May be called from within a callback but on_done. */
 void metallm__ask_cancel(struct metallm__ask *ask);
+/* Features of the request, as bits of enum metallm__feature, that the present attempt left out:
+ * from on_stream on, and in on_done. */
+uint64_t metallm__ask_dropped(const struct metallm__ask *ask);
 /* Back-pressure of a stream: while paused nothing is read from the upstream; at most what was read
  * already (64 KiB) still comes. Time limits between pieces rest meanwhile. */
 void metallm__ask_pause(struct metallm__ask *ask);

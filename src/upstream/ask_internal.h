@@ -49,7 +49,7 @@ struct metallm__ask {
     struct metallm__ask *next, **link; /* of u->asks */
     uint32_t candidates[METALLM__ASK_CANDIDATES_MAX];
     unsigned candidate_count;
-    const struct metallm__wire_request *request;
+    struct metallm__wire_request *request;
     struct metallm__headers headers;
     int day;
     const struct metallm__ask_events *events;
@@ -75,18 +75,19 @@ struct metallm__ask {
     int status; /* 0: none yet */
     char content_type[128];
     uint64_t retry_after_ns;
-    bool is_sse, is_streaming; /* the answer is a stream; on_stream has been called */
+    bool is_events, is_streaming; /* the answer is a stream; on_stream has been called */
     bool is_paused, is_cancelled, is_in_event;
     struct metallm__buf body;
-    struct metallm__wire_stream stream; /* where is_sse */
+    struct metallm__wire_stream stream; /* where is_events */
     struct metallm__wire_answer answer;
-    uint64_t first_ns; /* the first byte for the client; 0: none yet */
+    metallm_error untold; /* why the request could not be said in the protocol */
+    uint64_t first_ns;    /* the first byte for the client; 0: none yet */
 
     /* What happened. */
     struct metallm__attempt attempts[METALLM__ASK_ATTEMPTS_MAX];
     unsigned attempt_count;
     enum metallm__fault fault; /* the last one */
-    char message[160];
+    char message[240];
 };
 
 /* ---- upstream.c ---- */

@@ -8,14 +8,16 @@
 
 #define MS             1000000u
 #define HEADERS_MAX    (METALLM__EXTRA_HEADERS_MAX + 24u)
-#define PATH_BYTES_MAX (METALLM__URL_BYTES_MAX + 256u)
+#define PATH_BYTES_MAX (METALLM__URL_BYTES_MAX + 8192u)
+/* A text written anew may grow: a control character becomes six bytes. */
+#define TRANSLATED_FACTOR 6u
 
 void metallm__attempt_clear(struct metallm__ask *ask)
 {
     metallm__wire_out_fini(&ask->out);
-    if (ask->is_sse)
+    if (ask->is_events)
         metallm__wire_stream_fini(&ask->stream);
-    ask->is_sse = false;
+    ask->is_events = false;
 }
 
 /* ---- What comes back. ---- */
@@ -106,10 +108,30 @@ static void on_connected(void *owner, bool was_kept)
         atomic_fetch_add(&metallm__ask_deployment(ask)->health->connects, 1);
 }
 
+static int64_t wall_s(const struct metallm__ask *ask)
+{
+    return metallm__loop_wall_ms(ask->u->loop) / 1000;
+}
+
+/* What the client gets is of this type. */
+static void name_type(struct metallm__ask *ask, const char *type)
+{
+    snprintf(ask->content_type, sizeof ask->content_type, "%s", type);
+}
+
+/* The client gets another body than the upstream gave. */
+static void put_body(struct metallm__ask *ask, struct metallm__buf *made)
+{
+    metallm__buf_fini(&ask->body);
+    ask->body = *made;
+    name_type(ask, "application/json");
+}
+
 static void on_head(void *owner, const struct metallm__http_answer *answer)
 {
     struct metallm__ask *ask = owner;
     struct metallm__health *h = metallm__ask_deployment(ask)->health;
+    const struct metallm__wire *wire = metallm__ask_deployment(ask)->wire;
     struct metallm__span type = metallm__headers_value(answer->headers, "content-type");
     uint64_t ns = metallm__loop_now(ask->u->loop) - ask->attempt_ns;
     atomic_fetch_add(&h->first_byte_us_sum, ns / 1000);
@@ -119,12 +141,13 @@ static void on_head(void *owner, const struct metallm__http_answer *answer)
     memcpy(ask->content_type, n > 0 ? type.p : "", n);
     ask->content_type[n] = '\0';
     ask->retry_after_ns = answer->status >= 400 ? retry_after(ask, answer->headers) : 0;
-    ask->is_sse = answer->status / 100 == 2 && ask->request->is_stream &&
-                  (type.n == 0 || begins_nocase(type, "text/event-stream"));
-    if (!ask->is_sse)
+    ask->is_events = answer->status / 100 == 2 && ask->request->is_stream &&
+                     (type.n == 0 || begins_nocase(type, wire->accept));
+    if (!ask->is_events)
         return;
-    metallm__wire_stream_init(&ask->stream, metallm__ask_deployment(ask)->wire,
-                              ask->out.is_usage_dropped);
+    if (ask->out.is_translated)
+        name_type(ask, "text/event-stream");
+    metallm__wire_stream_init(&ask->stream, wire, ask->request, &ask->out, wall_s(ask));
     if (ask->is_paused)
         metallm__http_call_pause(ask->http);
 }
@@ -190,7 +213,7 @@ static void on_stream_body(struct metallm__ask *ask, struct metallm__span piece)
 static void on_body(void *owner, struct metallm__span piece)
 {
     struct metallm__ask *ask = owner;
-    if (ask->is_sse) {
+    if (ask->is_events) {
         on_stream_body(ask, piece);
         return;
     }
@@ -225,23 +248,45 @@ static void end_stream(struct metallm__ask *ask)
         answered(ask);
 }
 
+static void end_whole(struct metallm__ask *ask)
+{
+    metallm_error err;
+    struct metallm__buf made;
+    metallm__buf_init(&made, TRANSLATED_FACTOR * ask->body.max);
+    int rc = metallm__wire_answer_in(
+        metallm__ask_deployment(ask)->wire, ask->request, ask->out.is_translated,
+        metallm__span(ask->body.data, ask->body.len), wall_s(ask), &made, &ask->answer, &err);
+    if (rc != METALLM_OK) {
+        metallm__buf_fini(&made);
+        metallm__ask_failed(ask, fault_of_code(rc), false);
+        return;
+    }
+    if (ask->out.is_translated)
+        put_body(ask, &made);
+    answered(ask);
+}
+
+/* An upstream's refusal, told as the client's surface tells it. */
+static void translate_refusal(struct metallm__ask *ask)
+{
+    struct metallm__buf made;
+    metallm__buf_init(&made, TRANSLATED_FACTOR * ask->body.max);
+    metallm__wire_refusal_in(metallm__ask_deployment(ask)->wire, ask->request,
+                             (unsigned)ask->status, metallm__span(ask->body.data, ask->body.len),
+                             &made);
+    put_body(ask, &made);
+}
+
 static void on_end(void *owner)
 {
     struct metallm__ask *ask = owner;
-    metallm_error err;
     ask->http = NULL;
-    if (ask->is_sse) {
+    if (ask->is_events) {
         end_stream(ask);
         return;
     }
-    struct metallm__span body = metallm__span(ask->body.data, ask->body.len);
     if (ask->status / 100 == 2) {
-        int rc = metallm__ask_deployment(ask)->wire->answer_in(ask->request->kind, body,
-                                                               &ask->answer, &err);
-        if (rc == METALLM_OK)
-            answered(ask);
-        else
-            metallm__ask_failed(ask, fault_of_code(rc), false);
+        end_whole(ask);
         return;
     }
     enum metallm__fault fault = fault_of_status(ask->status);
@@ -249,6 +294,8 @@ static void on_end(void *owner)
         metallm__ask_failed(ask, fault, false);
         return;
     }
+    if (ask->out.is_translated)
+        translate_refusal(ask);
     metallm__ask_end_attempt(ask, METALLM__FAULT_NONE);
     metallm__ask_finish(ask, METALLM__ASK_REFUSED);
 }
@@ -257,7 +304,7 @@ static void on_failed(void *owner, const struct metallm__http_call_fault *fault)
 {
     struct metallm__ask *ask = owner;
     ask->http = NULL;
-    if (ask->is_sse && ask->stream.is_done) /* all that matters was there */
+    if (ask->is_events && ask->stream.is_done) /* all that matters was there */
         answered(ask);
     else
         break_stream(ask, fault_of_failure(fault->why), fault->was_stale);
@@ -337,6 +384,6 @@ int metallm__attempt_begin(struct metallm__ask *ask, metallm_error *err)
     ask->content_type[0] = '\0';
     ask->retry_after_ns = 0;
     metallm__buf_clear(&ask->body);
-    int rc = d->wire->request_out(ask->request, &d->target, &ask->out, err);
+    int rc = metallm__wire_request_out(d->wire, ask->request, &d->target, &ask->out, err);
     return rc == METALLM_OK ? send_request(ask, d, err) : rc;
 }

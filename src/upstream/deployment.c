@@ -3,6 +3,7 @@
 #include "upstream/deployment.h"
 
 #include "base/error.h"
+#include "base/json_out.h"
 #include "base/mem.h"
 
 static bool is_host_char(char c)
@@ -94,7 +95,8 @@ static int name_model(struct metallm__deployment *d, const char *model, metallm_
 {
     struct metallm__buf json;
     metallm__buf_init(&json, 64 * METALLM__WIRE_NAME_BYTES_MAX);
-    metallm__wire_string_write(&json, metallm__span_of(model));
+    struct metallm__jw j = {.out = &json};
+    metallm__jw_text(&j, model);
     d->model_json = json.data;
     d->target.model_json = metallm__span(json.data, json.len);
     d->model = metallm__strdup(model);
@@ -127,7 +129,6 @@ static int write_lines(struct metallm__deployment *d, const struct metallm__depl
                        struct metallm__buf *lines, metallm_error *err)
 {
     static const char own[] = "content-type: application/json\r\n"
-                              "accept: application/json, text/event-stream\r\n"
                               "user-agent: metallm/" METALLM_VERSION "\r\n";
     size_t room = sizeof own + d->key_len + 256;
     for (size_t i = 0; i < o->header_count; i++)
@@ -140,6 +141,7 @@ static int write_lines(struct metallm__deployment *d, const struct metallm__depl
     if (lines->data == NULL)
         return metallm__error_nomem(err, "a deployment");
     metallm__buf_puts(lines, own);
+    metallm__buf_printf(lines, "accept: application/json, %s\r\n", d->wire->accept);
     if (d->wire->is_head_static) {
         int rc = d->wire->head_out(&d->target, NULL, 0, lines, err);
         if (rc != METALLM_OK)
@@ -183,16 +185,67 @@ static int make_headers(struct metallm__deployment *d, const struct metallm__dep
     return METALLM_OK;
 }
 
+/* NULL and "" are not stated. false: no memory. */
+static bool copy_stated(char **out, const char *text)
+{
+    if (text != NULL && text[0] != '\0')
+        *out = metallm__strdup(text);
+    return *out != NULL || text == NULL || text[0] == '\0';
+}
+
+static int copy_texts(struct metallm__deployment *d, const struct metallm__deployment_options *o,
+                      metallm_error *err)
+{
+    bool is_plain = d->port == (d->is_tls ? 443 : 80);
+    bool is_ipv6 = strchr(d->host, ':') != NULL;
+    struct metallm__buf origin;
+    metallm__buf_init(&origin, METALLM__URL_BYTES_MAX);
+    metallm__buf_printf(&origin, is_ipv6 ? "[%s]" : "%s", d->host);
+    if (!is_plain)
+        metallm__buf_printf(&origin, ":%u", d->port);
+    d->origin = origin.data;
+    d->key = metallm__strndup(o->key, d->key_len);
+    bool is_done =
+        copy_stated(&d->ca_file, o->ca_file) && copy_stated(&d->azure_version, o->azure_version) &&
+        copy_stated(&d->region, o->region) && copy_stated(&d->aws_profile, o->aws_profile);
+    return is_done && d->key != NULL && !origin.failed ? METALLM_OK
+                                                       : metallm__error_nomem(err, "a deployment");
+}
+
+/* An LLM that is asked for chats passes talks of all surfaces that its protocol has; completions
+ * only where it is said to answer them. */
+static unsigned native_kinds(const struct metallm__wire *wire, unsigned wanted, unsigned kinds)
+{
+    const unsigned completion = 1u << METALLM__WIRE_COMPLETION;
+    unsigned native = wire->native & (wanted != 0 ? wanted : ~0u);
+    return (kinds & completion) != 0 ? native : native & ~completion;
+}
+
+static void fill_target(struct metallm__deployment *d, const struct metallm__deployment_options *o,
+                        unsigned kinds)
+{
+    struct metallm__wire_target *t = &d->target;
+    t->key = metallm__span(d->key, d->key_len);
+    t->model = metallm__span_of(d->model);
+    t->is_usage_asked = !o->is_usage_unasked;
+    t->native = native_kinds(d->wire, o->native, kinds);
+    t->max_tokens = o->max_tokens;
+    t->azure_version = metallm__span_of(d->azure_version);
+    t->region = metallm__span_of(d->region);
+    t->host = metallm__span_of(d->origin);
+    t->base_path = metallm__span_of(d->path);
+}
+
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
 {
     return value != 0 ? value : otherwise;
 }
 
 int metallm__deployment_init(struct metallm__deployment *d,
-                             const struct metallm__deployment_options *o, const char *llm_name,
-                             metallm_error *err)
+                             const struct metallm__deployment_options *o,
+                             const struct metallm__llm *llm, metallm_error *err)
 {
-    const char *model = o->model != NULL && o->model[0] != '\0' ? o->model : llm_name;
+    const char *model = o->model != NULL && o->model[0] != '\0' ? o->model : llm->name;
     d->wire = metallm__wire_find(o->protocol != NULL ? o->protocol : "openai");
     if (d->wire == NULL)
         return metallm__error_set(err, METALLM_EINVAL, "no protocol '%.40s'", o->protocol);
@@ -213,12 +266,10 @@ int metallm__deployment_init(struct metallm__deployment *d,
         rc = name_model(d, model, err);
     if (rc != METALLM_OK)
         return rc;
-    d->key = metallm__strndup(o->key, d->key_len);
-    d->ca_file = o->ca_file != NULL && o->ca_file[0] != '\0' ? metallm__strdup(o->ca_file) : NULL;
-    if (d->key == NULL || (d->ca_file == NULL && o->ca_file != NULL && o->ca_file[0] != '\0'))
-        return metallm__error_nomem(err, "a deployment");
-    d->target.key = metallm__span(d->key, d->key_len);
-    d->target.is_usage_asked = !o->is_usage_unasked;
+    rc = copy_texts(d, o, err);
+    if (rc != METALLM_OK)
+        return rc;
+    fill_target(d, o, llm->kinds);
     d->is_tls_unverified = o->is_tls_unverified;
     d->weight = o->weight > 0 ? o->weight : 1;
     d->concurrent_max = o->concurrent_max;
@@ -246,6 +297,10 @@ void metallm__deployment_fini(struct metallm__deployment *d)
     metallm__free(d->host);
     metallm__free(d->path);
     metallm__free(d->model_json);
+    metallm__free(d->origin);
+    metallm__free(d->azure_version);
+    metallm__free(d->region);
+    metallm__free(d->aws_profile);
     metallm__free(d->headers);
     wipe_free(d->key, d->key_len);
     wipe_free(d->head, d->head_len);
@@ -262,7 +317,9 @@ bool metallm__deployment_is_same(const struct metallm__deployment *a,
                                  const struct metallm__deployment *b)
 {
     if (a->wire != b->wire || !is_equal(a->base_url, b->base_url) ||
-        !is_equal(a->model, b->model) || !is_equal(a->ca_file, b->ca_file) ||
+        !is_equal(a->model, b->model) || !is_equal(a->region, b->region) ||
+        !is_equal(a->azure_version, b->azure_version) ||
+        !is_equal(a->aws_profile, b->aws_profile) || !is_equal(a->ca_file, b->ca_file) ||
         a->is_tls_unverified != b->is_tls_unverified || a->header_count != b->header_count ||
         !metallm__span_eq(a->target.key, b->target.key))
         return false;

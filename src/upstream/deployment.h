@@ -8,7 +8,7 @@
  * what is there. */
 METALLM_MUSTCHECK int metallm__deployment_init(struct metallm__deployment *out,
                                                const struct metallm__deployment_options *options,
-                                               const char *llm_name, metallm_error *err);
+                                               const struct metallm__llm *llm, metallm_error *err);
 void metallm__deployment_fini(struct metallm__deployment *d);
 bool metallm__deployment_is_same(const struct metallm__deployment *a,
                                  const struct metallm__deployment *b);

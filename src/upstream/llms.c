@@ -118,7 +118,7 @@ static int make_deployments(struct metallm__llms *l, struct metallm__llm *llm,
     l->deployment_count += llm->deployment_count;
     for (uint32_t i = 0; i < llm->deployment_count; i++) {
         struct metallm__deployment *d = &llm->deployments[i];
-        int rc = metallm__deployment_init(d, &o->deployments[i], llm->name, err);
+        int rc = metallm__deployment_init(d, &o->deployments[i], llm, err);
         if (rc == METALLM_OK)
             rc = share_tls(d, l, before, err);
         if (rc == METALLM_OK)
@@ -219,12 +219,35 @@ int32_t metallm__llms_find(const struct metallm__llms *l, struct metallm__span n
     return -1;
 }
 
-bool metallm__llm_fits(const struct metallm__llm *llm, enum metallm__wire_kind kind,
-                       const struct metallm__wire_needs *needs, const char **why)
+bool metallm__deployment_says(const struct metallm__deployment *d,
+                              struct metallm__wire_request *request, const char **why)
 {
+    return metallm__wire_says(d->wire, &d->target, request, why);
+}
+
+/* A talk in whatever surface is a chat. */
+static bool answers_kind(const struct metallm__llm *llm, enum metallm__wire_kind kind)
+{
+    return (llm->kinds >> kind & 1u) != 0 ||
+           (kind != METALLM__WIRE_EMBEDDING && (llm->kinds >> METALLM__WIRE_CHAT & 1u) != 0);
+}
+
+static const char *unsaid(const struct metallm__llm *llm, struct metallm__wire_request *request)
+{
+    const char *why = NULL;
+    for (uint32_t i = 0; i < llm->deployment_count; i++)
+        if (metallm__deployment_says(&llm->deployments[i], request, &why))
+            return NULL;
+    return why;
+}
+
+bool metallm__llm_fits(const struct metallm__llm *llm, struct metallm__wire_request *request,
+                       const char **why)
+{
+    const struct metallm__wire_needs *needs = &request->needs;
     uint64_t tokens = (uint64_t)needs->input_tokens + needs->output_tokens_max;
     const char *reason =
-        (llm->kinds >> kind & 1u) == 0      ? "does not answer this kind of request"
+        !answers_kind(llm, request->kind)   ? "does not answer this kind of request"
         : needs->tools && !llm->has_tools   ? "has no tools"
         : needs->images && !llm->has_images ? "sees no images"
         : needs->files && !llm->has_images  ? "reads no files"
@@ -233,7 +256,7 @@ bool metallm__llm_fits(const struct metallm__llm *llm, enum metallm__wire_kind k
         : llm->context_tokens > 0 && tokens > llm->context_tokens ? "has too short a context"
         : llm->output_tokens_max > 0 && needs->output_tokens_max > llm->output_tokens_max
             ? "writes no answers that long"
-            : NULL;
+            : unsaid(llm, request);
     if (why != NULL)
         *why = reason;
     return reason == NULL;

@@ -45,16 +45,25 @@ struct metallm__deployment_options {
     uint32_t first_byte_ms;  /* 60,000: from the request to the first byte of an answer */
     uint32_t idle_ms;        /* 60,000: between two pieces of an answer */
     uint32_t total_ms;       /* 600,000 */
-    const char *ca_file;     /* PEM; NULL: the system's */
-    bool is_tls_unverified;  /* accepts any certificate: for tests */
-    bool is_usage_unasked;   /* never adds stream_options.include_usage */
+    /* Of protocols that ask for them; NULL or 0: not stated. */
+    const char *azure_version; /* openai: api-version of Azure's classic URLs; the key goes as
+                                * api-key */
+    const char *region, *aws_profile; /* bedrock */
+    unsigned native;        /* bits 1 << METALLM__WIRE_*: kinds that pass as bytes, of those that
+                             * the protocol has; 0: all of them */
+    uint32_t max_tokens;    /* of answers where the client does not say and the protocol must be
+                             * told: METALLM__WIRE_MAX_TOKENS */
+    const char *ca_file;    /* PEM; NULL: the system's */
+    bool is_tls_unverified; /* accepts any certificate: for tests */
+    bool is_usage_unasked;  /* never adds stream_options.include_usage */
     struct metallm__breaker_options breaker;
 };
 
 struct metallm__llm_options {
     const char *name;
     enum metallm__llm_state state;
-    unsigned kinds; /* of requests that it answers: bits 1 << METALLM__WIRE_CHAT, ...; 0: chat */
+    unsigned kinds; /* of requests that it answers: bits 1 << METALLM__WIRE_CHAT, ...; 0: chat. Who
+                     * answers chat answers every kind of talk, by translation where need be */
     bool has_tools, has_images, has_audio, has_json; /* abilities; has_json: response_format */
     uint32_t context_tokens;                         /* input and output; 0: not known, no limit */
     uint32_t output_tokens_max;                      /* 0: not known */
@@ -72,8 +81,9 @@ struct metallm__deployment {
     bool is_tls, is_tls_unverified;
     const struct metallm__wire *wire;
     struct metallm__wire_target target; /* its spans point into what is owned here */
-    char *model_json;
-    char *key; /* secret, key_len bytes; NULL: none */
+    char *model_json, *origin; /* origin: host, with its port where that is not the scheme's */
+    char *azure_version, *region, *aws_profile; /* NULL: not stated */
+    char *key;                                  /* secret, key_len bytes; NULL: none */
     size_t key_len;
     struct metallm__header *headers; /* that go with every request; values are secret */
     size_t header_count;
@@ -118,10 +128,13 @@ void metallm__llms_unref(const struct metallm__llms *l); /* NULL is fine */
 
 /* The id of this name; -1: none. */
 int32_t metallm__llms_find(const struct metallm__llms *l, struct metallm__span name);
-/* Is the LLM able to answer what is needed, its state aside? why, which may be NULL, gets a static
- * reason if not. */
-bool metallm__llm_fits(const struct metallm__llm *llm, enum metallm__wire_kind kind,
-                       const struct metallm__wire_needs *needs, const char **why);
+/* Is the LLM able to answer the request, its state aside? why, which may be NULL, gets a reason if
+ * not, which lives as long as the request. */
+bool metallm__llm_fits(const struct metallm__llm *llm, struct metallm__wire_request *request,
+                       const char **why);
+/* Can it be told the request in the deployment's protocol? */
+bool metallm__deployment_says(const struct metallm__deployment *d,
+                              struct metallm__wire_request *request, const char **why);
 
 /* The next line "name: value\r\n" of *lines, as protocols write them, into *out, whose spans point
  * into the lines; false: there is none left. */

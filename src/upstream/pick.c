@@ -13,16 +13,31 @@ static bool is_usable(const struct metallm__deployment *d, uint64_t tried, uint3
     return (tried >> i & 1u) == 0 && metallm__health_would_pass(d->health, now);
 }
 
+/* Bits of the deployments that can be told the request; of all, where none can: asking one gives
+ * the reason. */
+static uint64_t tellable(struct metallm__ask *ask, const struct metallm__llm *llm)
+{
+    uint64_t found = 0;
+    const char *why;
+    if (llm->deployment_count == 1)
+        return 1;
+    for (uint32_t i = 0; i < llm->deployment_count; i++)
+        if (metallm__deployment_says(&llm->deployments[i], ask->request, &why))
+            found |= 1ull << i;
+    return found != 0 ? found : UINT64_MAX;
+}
+
 /* By weight among the usable, full or not as asked; -1: there is none. */
 static int draw(struct metallm__ask *ask, const struct metallm__llm *llm, bool may_be_full)
 {
     uint64_t now = metallm__loop_now(ask->u->loop);
     double sum = 0;
-    uint64_t usable = 0;
+    uint64_t usable = 0, told = tellable(ask, llm);
     int last = -1;
     for (uint32_t i = 0; i < llm->deployment_count; i++) {
         const struct metallm__deployment *d = &llm->deployments[i];
-        if (!is_usable(d, ask->tried, i, now) || (!may_be_full && is_full(d)))
+        if ((told >> i & 1u) == 0 || !is_usable(d, ask->tried, i, now) ||
+            (!may_be_full && is_full(d)))
             continue;
         usable |= 1ull << i;
         sum += d->weight;

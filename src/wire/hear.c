@@ -4,6 +4,23 @@
 #include "base/error.h"
 #include "wire/wire.h"
 
+int metallm__hear_json(struct metallm__hearing *h, struct metallm__span data, yyjson_val **root)
+{
+    size_t need = yyjson_read_max_memory_usage(data.n, YYJSON_READ_NUMBER_AS_RAW);
+    void *room = metallm__pool_take_raw(&h->pool, need);
+    yyjson_alc alc;
+    if (room == NULL)
+        return metallm__pool_check(&h->pool, h->err);
+    if (!yyjson_alc_pool_init(&alc, room, need))
+        return metallm__error_nomem(h->err, "an event");
+    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)(data.n > 0 ? data.p : ""), data.n,
+                                       YYJSON_READ_NUMBER_AS_RAW, &alc, NULL);
+    *root = yyjson_doc_get_root(doc);
+    return yyjson_is_obj(*root) ? METALLM_OK
+                                : metallm__error_set(h->err, METALLM_EFORMAT,
+                                                     "an event of the stream is no JSON object");
+}
+
 static int tell(struct metallm__hearing *h, const struct metallm__delta *delta)
 {
     return h->sink(h->payload, delta);
@@ -22,8 +39,8 @@ int metallm__hear_start(struct metallm__hearing *h, struct metallm__span id,
 int metallm__hear_begin(struct metallm__hearing *h, const struct metallm__delta *begin,
                         uint64_t index)
 {
-    int rc = metallm__hear_start(h, (struct metallm__span){NULL, 0},
-                                 (struct metallm__span){NULL, 0});
+    int rc =
+        metallm__hear_start(h, (struct metallm__span){NULL, 0}, (struct metallm__span){NULL, 0});
     if (rc == METALLM_OK)
         rc = metallm__hear_end(h);
     if (rc != METALLM_OK)
@@ -95,15 +112,14 @@ int metallm__hear_finish(struct metallm__hearing *h, enum metallm__wire_finish f
 {
     if (h->is_finished)
         return METALLM_OK;
-    int rc = metallm__hear_start(h, (struct metallm__span){NULL, 0},
-                                 (struct metallm__span){NULL, 0});
+    int rc =
+        metallm__hear_start(h, (struct metallm__span){NULL, 0}, (struct metallm__span){NULL, 0});
     if (rc == METALLM_OK)
         rc = metallm__hear_end(h);
     if (rc != METALLM_OK)
         return rc;
     h->is_finished = true;
     h->finish = finish;
-    const struct metallm__delta d = {
-        .kind = METALLM__DELTA_FINISH, .finish = finish, .stop = stop};
+    const struct metallm__delta d = {.kind = METALLM__DELTA_FINISH, .finish = finish, .stop = stop};
     return tell(h, &d);
 }

@@ -4,8 +4,8 @@
 #include <math.h>
 
 #include "base/error.h"
-#include "wire/json_text.h"
 #include "wire/request_parts.h"
+#include "wire/talk_read.h"
 
 void metallm__wire_hints_clear(struct metallm__wire_hints *h)
 {
@@ -78,8 +78,9 @@ static bool add_model(struct metallm__wire_hints *h, struct metallm__span s)
 
 static bool put_value(struct metallm__wire_hints *h, const struct hint *hint, yyjson_val *v)
 {
+    double value = 0;
     if (hint->kind == NUMBER)
-        return yyjson_is_num(v) && put_number(h, hint, yyjson_get_num(v));
+        return metallm__json_real(v, &value) && put_number(h, hint, value);
     if (hint->kind != NAMES)
         return yyjson_is_str(v) && put_text(h, hint, metallm__wire_text(v));
     bool is_good = yyjson_is_arr(v) && yyjson_arr_size(v) > 0;

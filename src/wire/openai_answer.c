@@ -39,18 +39,6 @@ static void read_usage(yyjson_val *usage, struct metallm__wire_usage *out)
         out->cached_tokens = out->input_tokens;
 }
 
-/* Copies a text into room bytes, cut between characters and closed; control characters become
- * blanks. */
-static void copy_text(char *out, size_t room, struct metallm__span text)
-{
-    size_t n = text.n < room ? text.n : room - 1;
-    while (n < text.n && n > 0 && ((unsigned char)text.p[n] & 0xc0) == 0x80)
-        n--;
-    for (size_t i = 0; i < n; i++)
-        out[i] = (unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f ? ' ' : text.p[i];
-    out[n] = '\0';
-}
-
 static enum metallm__wire_finish finish_of(struct metallm__span reason)
 {
     static const struct {
@@ -120,10 +108,10 @@ bool metallm__openai_read_chunk(yyjson_val *root, struct metallm__wire_answer *o
         yyjson_val *value = yyjson_obj_iter_get_val(key);
         if (yyjson_equals_str(key, "id")) {
             if (out->id[0] == '\0' && yyjson_is_str(value))
-                copy_text(out->id, sizeof out->id, metallm__wire_text(value));
+                metallm__wire_text_copy(out->id, sizeof out->id, metallm__wire_text(value));
         } else if (yyjson_equals_str(key, "model")) {
             if (out->model[0] == '\0' && yyjson_is_str(value))
-                copy_text(out->model, sizeof out->model, metallm__wire_text(value));
+                metallm__wire_text_copy(out->model, sizeof out->model, metallm__wire_text(value));
         } else if (yyjson_equals_str(key, "choices")) {
             has_choices = yyjson_arr_size(value) > 0;
             read_choices(value, out);
@@ -156,7 +144,7 @@ bool metallm__openai_read_error(yyjson_val *root, metallm_error *err)
         return false;
     char message[160];
     yyjson_val *text = yyjson_is_str(error) ? error : yyjson_obj_get(error, "message");
-    copy_text(message, sizeof message, metallm__wire_text(text));
+    metallm__wire_text_copy(message, sizeof message, metallm__wire_text(text));
     (void)metallm__error_set(err, METALLM_EFORMAT, "the upstream answered with an error: %s",
                              message[0] != '\0' ? message : "(no message)");
     return true;
@@ -171,9 +159,11 @@ void metallm__openai_error_in(struct metallm__span body, struct metallm__wire_er
     if (error == NULL) /* FastAPI says {"detail": ...}, others {"message": ...} */
         error = yyjson_obj_get(root, "detail") != NULL ? yyjson_obj_get(root, "detail") : root;
     yyjson_val *code = yyjson_obj_get(error, "code");
-    copy_text(out->message, sizeof out->message,
-              metallm__wire_text(yyjson_is_str(error) ? error : yyjson_obj_get(error, "message")));
-    copy_text(out->type, sizeof out->type, metallm__wire_text(yyjson_obj_get(error, "type")));
-    copy_text(out->code, sizeof out->code, metallm__wire_text(code));
+    metallm__wire_text_copy(
+        out->message, sizeof out->message,
+        metallm__wire_text(yyjson_is_str(error) ? error : yyjson_obj_get(error, "message")));
+    metallm__wire_text_copy(out->type, sizeof out->type,
+                            metallm__wire_text(yyjson_obj_get(error, "type")));
+    metallm__wire_text_copy(out->code, sizeof out->code, metallm__wire_text(code));
     yyjson_doc_free(doc);
 }

@@ -9,6 +9,12 @@
 #include "base/error.h"
 #include "wire/request_parts.h"
 #include "wire/scan.h"
+#include "wire/talk_read.h"
+
+/* What a talk's records may take. A part of a few bytes is a record of many: whoever sends nothing
+ * but these is refused. */
+#define POOL_BYTES_MIN ((size_t)1 << 20)
+#define POOL_FACTOR    8u
 
 uint64_t metallm__token_units(struct metallm__span text)
 {
@@ -110,8 +116,9 @@ static int read_count(struct metallm__wire_reading *r, yyjson_val *v, const char
 {
     if (yyjson_is_null(v))
         return METALLM_OK;
-    double value = yyjson_is_num(v) ? yyjson_get_num(v) : 0;
-    if (!(value >= 1 && value <= most) || value != (double)(uint32_t)value)
+    double value = 0;
+    if (!metallm__json_real(v, &value) || !(value >= 1 && value <= most) ||
+        value != (double)(uint32_t)value)
         return metallm__wire_wrong(r, member, must);
     *out = (uint32_t)value;
     return METALLM_OK;
@@ -188,6 +195,11 @@ static int read_metallm(struct metallm__wire_reading *r, yyjson_val *v)
 #define CHAT       (1u << METALLM__WIRE_CHAT)
 #define COMPLETION (1u << METALLM__WIRE_COMPLETION)
 #define EMBEDDING  (1u << METALLM__WIRE_EMBEDDING)
+#define RESPONSES  (1u << METALLM__WIRE_RESPONSES)
+#define MESSAGES   (1u << METALLM__WIRE_MESSAGES)
+#define COUNT      (1u << METALLM__WIRE_COUNT)
+#define ALL        (CHAT | COMPLETION | EMBEDDING | TALKS)
+#define TALKS      (RESPONSES | MESSAGES | COUNT) /* the rest is read by their surface */
 
 /* A member that is not here, or not for this kind, passes unseen. */
 static const struct member {
@@ -195,13 +207,13 @@ static const struct member {
     unsigned kinds;
     int (*read)(struct metallm__wire_reading *r, yyjson_val *v);
 } members[] = {
-    {"model", CHAT | COMPLETION | EMBEDDING, read_model},
+    {"model", ALL, read_model},
     {"messages", CHAT, metallm__wire_messages_read},
     {"prompt", COMPLETION, metallm__wire_prompt_read},
     {"input", EMBEDDING, metallm__wire_input_read},
-    {"stream", CHAT | COMPLETION, read_stream},
+    {"stream", CHAT | COMPLETION | RESPONSES | MESSAGES, read_stream},
     {"stream_options", CHAT | COMPLETION, read_stream_options},
-    {"metallm", CHAT | COMPLETION | EMBEDDING, read_metallm},
+    {"metallm", ALL, read_metallm},
     {"tools", CHAT, read_tools},
     {"functions", CHAT, read_tools},
     {"response_format", CHAT, read_response_format},
@@ -264,13 +276,15 @@ static int parse(struct metallm__wire_reading *r)
         return metallm__error_set(r->err, METALLM_ELIMIT, "a body of more than %zu bytes",
                                   METALLM__WIRE_BODY_BYTES_MAX);
     metallm_error why = {0};
-    int rc = metallm__json_read(&r->out->doc, body.n > 0 ? body.p : "", body.n, &why);
+    int rc = metallm__json_read_raw(&r->out->doc, body.n > 0 ? body.p : "", body.n, &why);
     if (rc != METALLM_OK)
         return metallm__error_set(r->err, rc, "the body is %s", why.message);
     yyjson_val *root = yyjson_doc_get_root(r->out->doc);
     if (!yyjson_is_obj(root))
         return metallm__error_set(r->err, METALLM_EFORMAT, "the body is no JSON object");
     rc = read_members(r, root);
+    if (rc == METALLM_OK && (TALKS >> r->out->kind & 1u) != 0)
+        rc = metallm__wire_talk_read(r);
     return rc == METALLM_OK ? metallm__wire_text_settle(r) : rc;
 }
 
@@ -283,6 +297,7 @@ int metallm__wire_request_read(struct metallm__wire_request *out, enum metallm__
     /* Joined texts repeat parts of the body, at most twice, with a byte between parts. */
     metallm__buf_init(&out->texts, 3 * METALLM__WIRE_BODY_BYTES_MAX);
     metallm__buf_init(&out->joined, 2 * METALLM__WIRE_TEXT_BYTES_MAX);
+    metallm__pool_init(&out->pool, POOL_BYTES_MIN + POOL_FACTOR * body.n);
     struct metallm__wire_reading r = {.out = out, .err = err};
     int rc = parse(&r);
     if (out->needs.output_tokens_max == 0)
@@ -299,5 +314,6 @@ void metallm__wire_request_fini(struct metallm__wire_request *r)
     yyjson_doc_free(r->doc);
     metallm__buf_fini(&r->texts);
     metallm__buf_fini(&r->joined);
+    metallm__pool_fini(&r->pool);
     *r = (struct metallm__wire_request){.kind = r->kind};
 }

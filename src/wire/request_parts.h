@@ -26,6 +26,17 @@ struct metallm__wire_reading {
 int metallm__wire_wrong(struct metallm__wire_reading *r, const char *member, const char *must);
 bool metallm__wire_key_is(yyjson_val *key, const char *name);
 
+/* More text of a message; of several, joined by a line end. */
+void metallm__wire_piece_add(struct metallm__wire_reading *r, struct metallm__wire_piece *p,
+                             struct metallm__span s);
+
+#define MESSAGE_TOKENS 4u   /* role and marks of a message (OpenAI's cookbook, "count tokens") */
+#define IMAGE_TOKENS   765u /* an image of 1024 x 1024 (OpenAI's vision guide) */
+#define AUDIO_TOKENS   600u /* a minute */
+#define FILE_TOKENS    1500u
+
+/* Kinds whose surface reads them as a talk at once: talk, needs and text. */
+int metallm__wire_talk_read(struct metallm__wire_reading *r);
 int metallm__wire_messages_read(struct metallm__wire_reading *r, yyjson_val *v);
 int metallm__wire_prompt_read(struct metallm__wire_reading *r, yyjson_val *v);
 int metallm__wire_input_read(struct metallm__wire_reading *r, yyjson_val *v);

@@ -4,13 +4,8 @@
 #include <limits.h>
 
 #include "base/error.h"
-#include "wire/json_text.h"
 #include "wire/request_parts.h"
-
-#define MESSAGE_TOKENS 4u   /* role and marks of a message (OpenAI's cookbook, "count tokens") */
-#define IMAGE_TOKENS   765u /* an image of 1024 x 1024 (OpenAI's vision guide) */
-#define AUDIO_TOKENS   600u /* a minute */
-#define FILE_TOKENS    1500u
+#include "wire/talk_read.h"
 
 /* The value of this member; sets *is_twice if it is there again. */
 static yyjson_val *member(yyjson_val *object, const char *name, bool *is_twice)
@@ -26,8 +21,8 @@ static yyjson_val *member(yyjson_val *object, const char *name, bool *is_twice)
     return found;
 }
 
-static void add_piece(struct metallm__wire_reading *r, struct metallm__wire_piece *p,
-                      struct metallm__span s)
+void metallm__wire_piece_add(struct metallm__wire_reading *r, struct metallm__wire_piece *p,
+                             struct metallm__span s)
 {
     if (s.n == 0)
         return;
@@ -68,7 +63,7 @@ static int read_content(struct metallm__wire_reading *r, yyjson_val *content,
 {
     bool is_twice = false;
     if (yyjson_is_str(content)) {
-        add_piece(r, p, metallm__wire_text(content));
+        metallm__wire_piece_add(r, p, metallm__wire_text(content));
         r->tokens += metallm__tokens_estimate(metallm__wire_text(content));
         return METALLM_OK;
     }
@@ -77,7 +72,7 @@ static int read_content(struct metallm__wire_reading *r, yyjson_val *content,
     yyjson_arr_iter i = yyjson_arr_iter_with(content);
     for (yyjson_val *part; (part = yyjson_arr_iter_next(&i)) != NULL;) {
         if (yyjson_is_str(part)) {
-            add_piece(r, p, metallm__wire_text(part));
+            metallm__wire_piece_add(r, p, metallm__wire_text(part));
             r->tokens += metallm__tokens_estimate(metallm__wire_text(part));
             continue;
         }
@@ -87,7 +82,7 @@ static int read_content(struct metallm__wire_reading *r, yyjson_val *content,
         if (is_twice)
             return metallm__wire_wrong(r, "messages.content", "of members given once");
         if (yyjson_is_str(text) && (type == NULL || yyjson_equals_str(type, "text"))) {
-            add_piece(r, p, metallm__wire_text(text));
+            metallm__wire_piece_add(r, p, metallm__wire_text(text));
             r->tokens += metallm__tokens_estimate(metallm__wire_text(text));
         } else {
             count_other_part(r, type);
@@ -174,20 +169,21 @@ static int read_prompt(struct metallm__wire_reading *r, yyjson_val *v, const cha
 {
     static const char must[] = "a string, or an array of strings or tokens";
     if (yyjson_is_str(v)) {
-        add_piece(r, &r->user, metallm__wire_text(v));
+        metallm__wire_piece_add(r, &r->user, metallm__wire_text(v));
         r->tokens += metallm__tokens_estimate(metallm__wire_text(v));
         return METALLM_OK;
     }
     if (!yyjson_is_arr(v) || yyjson_arr_size(v) == 0)
         return metallm__wire_wrong(r, name, must);
+    uint64_t token;
     yyjson_arr_iter i = yyjson_arr_iter_with(v);
     for (yyjson_val *item; (item = yyjson_arr_iter_next(&i)) != NULL;) {
         if (yyjson_is_str(item)) {
-            add_piece(r, &r->user, metallm__wire_text(item));
+            metallm__wire_piece_add(r, &r->user, metallm__wire_text(item));
             r->tokens += metallm__tokens_estimate(metallm__wire_text(item));
         } else if (yyjson_is_arr(item)) {
             r->tokens += yyjson_arr_size(item);
-        } else if (yyjson_is_int(item)) {
+        } else if (metallm__json_count(item, UINT32_MAX, &token)) {
             r->tokens++;
         } else {
             return metallm__wire_wrong(r, name, must);

@@ -13,8 +13,9 @@ struct metallm__wire_refusal {
     int status; /* HTTP */
 };
 
-/* A streamed answer being written: the state of one stream. Fields are the surface's own; cleared
- * and given request by metallm__wire_stream_init. */
+/* A streamed answer being written: the state of one stream. The driver gives request, wall_s, id
+ * and model (from START) and usage (merged) before it asks for the events of a delta; the other
+ * fields are the surface's own, cleared at the start. */
 struct metallm__telling {
     const struct metallm__wire_request *request;
     int64_t wall_s;                   /* "created" */
@@ -26,7 +27,10 @@ struct metallm__telling {
     char part_id[80];                 /* its id */
     struct metallm__wire_usage usage; /* so far */
     enum metallm__wire_finish finish;
-    struct metallm__buf kept;  /* what must be told again at the end (responses), bounded */
+    struct metallm__buf kept;  /* the open part's text, where it must be told again (responses) */
+    struct metallm__buf names; /* the open call's id and name, each closed by a NUL */
+    struct metallm__buf seal;  /* the open part's seal; seal_of is a protocol's name, static */
+    struct metallm__span seal_of;
     struct metallm__buf items; /* finished items of the output (responses) */
     bool is_started;
 };
@@ -41,9 +45,10 @@ struct metallm__surface {
     int (*said_out)(const struct metallm__said *said, const struct metallm__wire_request *request,
                     struct metallm__span model, int64_t wall_s, struct metallm__buf *out,
                     metallm_error *err);
-    /* The events that tell this delta, appended to out. *kind: what they are for the gateway
-     * (METALLM__WIRE_PIECE_*), so that usage and end can be held until the cost is known: a delta
-     * that gives an event with usage and an end beside it writes the end to `last`. */
+    /* The events that tell this delta (FINISH comes last of all, after all usage is known),
+     * appended to out. *kind: what they are for the gateway (METALLM__WIRE_PIECE_*), so that usage
+     * and end can be held until the cost is known: a delta that gives an event with usage and an
+     * end beside it writes the end to `last`. */
     int (*delta_out)(struct metallm__telling *t, const struct metallm__delta *delta,
                      struct metallm__buf *events, struct metallm__buf *usage,
                      struct metallm__buf *last, metallm_error *err);

@@ -90,6 +90,7 @@ enum metallm__effort { /* of reasoning */
                        METALLM__EFFORT_LOW,
                        METALLM__EFFORT_MEDIUM,
                        METALLM__EFFORT_HIGH,
+                       METALLM__EFFORT_XHIGH,
                        METALLM__EFFORT_MAX
 };
 
@@ -249,9 +250,9 @@ struct metallm__said {
     struct metallm__wire_usage usage;
 };
 
-/* A piece of an answer that is being made. Order: START, then for each part BEGIN, any number of
- * TEXT and SEAL, END (parts do not overlap), USAGE at any time (what is known then; -1 stays as it
- * was), last FINISH. */
+/* A piece of an answer that is being made. seal_of is static. Order: START, then for each part
+ * BEGIN, any number of TEXT and SEAL, END (parts do not overlap), USAGE at any time (what is known
+ * then; -1 stays as it was), last FINISH. */
 enum metallm__delta_kind {
     METALLM__DELTA_START = 0, /* id, model */
     METALLM__DELTA_BEGIN,     /* part; CALL: id, name */

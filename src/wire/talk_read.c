@@ -16,11 +16,11 @@ static bool make_room(struct metallm__pool *pool, void **items, size_t count, si
     if (count < *room)
         return true;
     size_t wanted = *room == 0 ? 4 : *room * 2;
-    void *more = count < most ? metallm__pool_take(pool, wanted, size) : NULL;
-    if (more == NULL) {
-        pool->failed = true;
+    if (count >= most)
+        pool->failed = pool->is_full = true;
+    void *more = metallm__pool_take(pool, wanted, size);
+    if (more == NULL)
         return false;
-    }
     if (count > 0)
         memcpy(more, *items, count * size);
     *items = more;

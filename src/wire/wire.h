@@ -20,6 +20,12 @@ struct metallm__wire_answer {
     uint64_t text_units;              /* of what was written, METALLM__TOKEN_UNITS each token */
     char id[64], model[96];           /* the upstream's own; "" where not told */
 };
+/* More of what is known; -1 leaves what is there. */
+void metallm__wire_usage_merge(struct metallm__wire_usage *into,
+                               const struct metallm__wire_usage *more);
+/* Copies a text into room bytes, cut between characters and closed; control characters become
+ * blanks. */
+void metallm__wire_text_copy(char *out, size_t room, struct metallm__span text);
 void metallm__wire_answer_clear(struct metallm__wire_answer *a); /* nothing known */
 /* Fills what usage is missing from estimates, and marks it. */
 void metallm__wire_answer_settle(struct metallm__wire_answer *a,
@@ -59,11 +65,13 @@ struct metallm__wire_out {
                                 * May end in a query */
     struct metallm__span spans[METALLM__WIRE_SPANS_MAX];
     unsigned span_count;
-    size_t body_bytes;        /* of all spans */
-    bool is_usage_dropped;    /* the extra usage event is not the client's: stream_init needs it */
-    bool is_translated;       /* the answer comes in another protocol than the client's */
-    uint64_t dropped;         /* features of the talk that were left out */
-    struct metallm__buf made; /* the body, where it had to be written */
+    size_t body_bytes;         /* of all spans */
+    bool is_usage_dropped;     /* the extra usage event is not the client's: stream_init needs it */
+    bool is_translated;        /* the answer comes in another protocol than the client's */
+    uint64_t dropped;          /* features of the talk that were left out: those that its verdicts
+                                * tell, and what talk_out adds */
+    struct metallm__span beta; /* the client's anthropic-beta header, for head_out; else empty */
+    struct metallm__buf made;  /* the body, where it had to be written */
     struct metallm__buf path_made;
 };
 void metallm__wire_out_fini(struct metallm__wire_out *out); /* a cleared record is fine */
@@ -95,11 +103,13 @@ struct metallm__hearing {
     void *payload;
     metallm_error *err;
 };
-/* For event_in. start: START, once. begin: BEGIN, after START and the END of the part before. text
+/* For event_in. json: the event's object; *root, whose numbers are raw, lives in h->pool until the
+ * event is over. start: START, once. begin: BEGIN, after START and the END of the part before. text
  * and seal: of the open part; METALLM_EFORMAT where none is. usage: merged into h->usage (-1 leaves
- * what is there) and told. finish: END of the open part, then FINISH, once. A protocol that tells
- * why it ends before its last usage sets h->finish and leaves FINISH to the driver, which tells it
- * when the stream is complete: at *is_end, or where the upstream closes it in good order. */
+ * what is there) and told. finish: END of the open part, then FINISH, once; usage may still follow.
+ */
+METALLM_MUSTCHECK int metallm__hear_json(struct metallm__hearing *h, struct metallm__span data,
+                                         yyjson_val **root);
 METALLM_MUSTCHECK int metallm__hear_start(struct metallm__hearing *h, struct metallm__span id,
                                           struct metallm__span model);
 METALLM_MUSTCHECK int metallm__hear_begin(struct metallm__hearing *h,
@@ -130,11 +140,13 @@ struct metallm__wire_stream {
     struct metallm__sse sse;
     struct metallm__aws_events aws;
     bool is_usage_dropped;
+    bool has_usage;     /* the event at hand told of usage */
     bool is_translated; /* deltas are told by the client's surface; else raw bytes are passed */
-    struct metallm__buf room; /* for parsing one event */
     struct metallm__span run; /* events to hand on that stand side by side */
     struct metallm__hearing hearing;
-    struct metallm__telling telling;               /* where is_translated */
+    struct metallm__telling telling; /* where is_translated */
+    bool has_finish;                 /* FINISH waits for the end; its stop: */
+    struct metallm__buf stop;
     struct metallm__buf events, usage_event, last; /* ... told by the feed under way */
     metallm__wire_sink sink;                       /* of the feed that is under way */
     void *payload;
@@ -166,8 +178,8 @@ struct metallm__wire {
      * METALLM_EFORMAT: it is not what the protocol promises, or an error: err has the sentence. */
     int (*said_in)(yyjson_val *root, struct metallm__pool *pool, struct metallm__said *out,
                    metallm_error *err);
-    /* One event: tells its deltas to h->sink. METALLM_EFORMAT: it is no JSON, or an error (the
-     * upstream's sentence in h->err). METALLM_OK with *is_end: the stream is complete. */
+    /* One event: tells its deltas by metallm__hear_*. METALLM_EFORMAT: it is no JSON, or an error
+     * (the upstream's sentence in h->err). METALLM_OK with *is_end: the stream is complete. */
     int (*event_in)(struct metallm__hearing *h, const struct metallm__wire_event *event,
                     bool *is_end);
     void (*error_in)(struct metallm__span body, struct metallm__wire_error *out);
@@ -194,6 +206,17 @@ const struct metallm__wire *metallm__wire_find(const char *name);
 /* By number, for lists; NULL: there are no more. */
 const struct metallm__wire *metallm__wire_at(size_t i);
 
+/* Do bodies of this kind pass as they are? */
+bool metallm__wire_is_native(const struct metallm__wire *w, const struct metallm__wire_target *t,
+                             enum metallm__wire_kind kind);
+/* For request_out: the path of native_paths and the client's bytes with the upstream's model,
+ * without the member "metallm", asking for usage where the target says so. */
+void metallm__wire_native_out(const struct metallm__wire *w, const struct metallm__wire_request *r,
+                              const struct metallm__wire_target *t, struct metallm__wire_out *out);
+/* Can the request be said to this target? Else *why is a reason, "cannot be told seed": static, or
+ * the request's own. Values out of the protocol's range show in request_out alone. */
+bool metallm__wire_says(const struct metallm__wire *w, const struct metallm__wire_target *t,
+                        struct metallm__wire_request *r, const char **why);
 /* The request as this target gets it: native bytes with a few edits, or the talk written anew.
  * METALLM_EINVAL: it cannot be said there, with a sentence. */
 METALLM_MUSTCHECK int metallm__wire_request_out(const struct metallm__wire *w,
@@ -232,7 +255,5 @@ METALLM_MUSTCHECK int metallm__wire_stream_end(struct metallm__wire_stream *s,
 void metallm__wire_error_write(struct metallm__buf *out, const struct metallm__wire_refusal *e);
 /* The same as an event, for a stream that breaks; no [DONE] follows it. */
 void metallm__wire_error_event(struct metallm__buf *out, const struct metallm__wire_refusal *e);
-/* Appends text as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
-void metallm__wire_string_write(struct metallm__buf *out, struct metallm__span text);
 
 #endif

@@ -34,7 +34,9 @@ static void stream(const uint8_t *data, size_t size, size_t step, bool is_droppe
     metallm_error err = {0};
     size_t passed = 0;
     int rc = METALLM_OK;
-    metallm__wire_stream_init(&s, &metallm__wire_openai, is_dropped);
+    static const struct metallm__wire_request chat = {.kind = METALLM__WIRE_CHAT};
+    const struct metallm__wire_out sent = {.is_usage_dropped = is_dropped};
+    metallm__wire_stream_init(&s, &metallm__wire_openai, &chat, &sent, 0);
     for (size_t at = 0; at < size && rc == METALLM_OK; at += step) {
         size_t n = size - at < step ? size - at : step;
         char *exact = malloc(n);

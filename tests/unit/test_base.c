@@ -8,7 +8,9 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_out.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "base/rng.h"
 #include "base/sha256.h"
 #include "support/cmocka_all.h"
@@ -216,6 +218,93 @@ static void sha256_equals_the_published_examples(void **state)
     }
 }
 
+static void a_pool_gives_cleared_pieces_and_keeps_them_apart(void **state)
+{
+    struct metallm__pool p;
+    unsigned char *pieces[300];
+    metallm_rng rng;
+    (void)state;
+    metallm_rng_seed(&rng, 5);
+    metallm__pool_init(&p, (size_t)8 << 20);
+    for (int round = 0; round < 3; round++) {
+        size_t sizes[300];
+        for (int i = 0; i < 300; i++) {
+            sizes[i] = metallm__rng_below(&rng, i % 20 == 0 ? 9000 : 60);
+            pieces[i] = metallm__pool_take(&p, sizes[i], 1);
+            assert_non_null(pieces[i]);
+            assert_int_equal((uintptr_t)pieces[i] % _Alignof(max_align_t), 0);
+            for (size_t k = 0; k < sizes[i]; k++)
+                assert_int_equal(pieces[i][k], 0);
+            memset(pieces[i], i, sizes[i]);
+        }
+        for (int i = 0; i < 300; i++)
+            for (size_t k = 0; k < sizes[i]; k++)
+                assert_int_equal(pieces[i][k], (unsigned char)i);
+        assert_int_equal(metallm__pool_check(&p, NULL), METALLM_OK);
+        metallm__pool_clear(&p);
+    }
+    struct metallm__span copy = metallm__pool_copy(&p, metallm__span_of("text"));
+    assert_true(metallm__span_is(copy, "text"));
+    assert_int_equal(metallm__pool_copy(&p, metallm__span("", 0)).n, 0);
+    metallm__pool_fini(&p);
+}
+
+static void a_pool_stops_at_its_ceiling_and_says_so(void **state)
+{
+    struct metallm__pool p;
+    metallm_error err = {0};
+    (void)state;
+    metallm__pool_init(&p, 10000);
+    size_t taken = 0;
+    while (metallm__pool_take(&p, 100, 1) != NULL)
+        taken += 100;
+    assert_in_range(taken, 8000, 10000);
+    assert_null(metallm__pool_take(&p, 1, 1)); /* failed stays */
+    assert_int_equal(metallm__pool_check(&p, &err), METALLM_ELIMIT);
+    metallm__pool_clear(&p);
+    assert_non_null(metallm__pool_take(&p, 1, 1));
+    assert_null(metallm__pool_take(&p, SIZE_MAX / 2, 4)); /* overflows */
+    assert_int_equal(metallm__pool_check(&p, &err), METALLM_ELIMIT);
+    metallm__pool_fini(&p);
+    fail_alloc_at(0); /* the first chunk */
+    assert_null(metallm__pool_take(&p, 0, 1));
+    assert_true(p.failed);
+    assert_int_equal(metallm__pool_check(&p, &err), METALLM_ENOMEM);
+    fail_alloc_at(-1);
+    metallm__pool_fini(&p);
+}
+
+static void json_strings_are_escaped_wherever_they_are_cut(void **state)
+{
+    static const char text[] =
+        "plain text of some length, then \"quotes\" \\ \n\t\x01\x7f and "
+        "\xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x98\x80, \xff\xc3( \xed\xa0\x80 end";
+    (void)state;
+    for (size_t from = 0; from < sizeof text; from++) {
+        struct metallm__buf b;
+        char slow[1024];
+        size_t used, len = sizeof text - 1 - from;
+        metallm__buf_init(&b, 4096);
+        metallm__json_string(&b, text + from, len);
+        size_t n = metallm__jw_escape(slow, sizeof slow, text + from, len, &used);
+        assert_int_equal(used, len);
+        assert_int_equal(b.len, n + 2);
+        assert_memory_equal(b.data + 1, slow, n);
+        assert_true(b.data[0] == '"' && b.data[n + 1] == '"');
+        metallm__buf_fini(&b);
+    }
+    struct metallm__buf b;
+    metallm__buf_init(&b, 100);
+    struct metallm__jw j = {.out = &b};
+    metallm__jw_open(&j, '[');
+    metallm__jw_count(&j, 0);
+    metallm__jw_count(&j, 907);
+    metallm__jw_count(&j, UINT64_MAX);
+    metallm__jw_close(&j, ']');
+    assert_string_equal(b.data, "[0,907,18446744073709551615]");
+    metallm__buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +317,9 @@ int main(void)
         cmocka_unit_test(full_disk_is_an_error_not_a_short_file),
         cmocka_unit_test(sha256_equals_the_published_examples),
         cmocka_unit_test(missing_file_is_named),
+        cmocka_unit_test(a_pool_gives_cleared_pieces_and_keeps_them_apart),
+        cmocka_unit_test(a_pool_stops_at_its_ceiling_and_says_so),
+        cmocka_unit_test(json_strings_are_escaped_wherever_they_are_cut),
         cmocka_unit_test(sizes_that_overflow_are_refused),
         cmocka_unit_test(the_cache_folder_is_the_one_the_scripts_use),
     };

@@ -177,11 +177,12 @@ static void abilities_decide_who_fits(void **state)
     const char *why;
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        assert_int_equal(metallm__llm_fits(&llm, METALLM__WIRE_CHAT, &rows[i].needs, &why),
-                         rows[i].fits);
+        struct metallm__wire_request r = {.kind = METALLM__WIRE_CHAT, .needs = rows[i].needs};
+        assert_int_equal(metallm__llm_fits(&llm, &r, &why), rows[i].fits);
         assert_true((why == NULL) == rows[i].fits);
     }
-    assert_false(metallm__llm_fits(&llm, METALLM__WIRE_EMBEDDING, &rows[0].needs, NULL));
+    struct metallm__wire_request embedding = {.kind = METALLM__WIRE_EMBEDDING};
+    assert_false(metallm__llm_fits(&llm, &embedding, NULL));
 }
 
 static void the_price_of_the_day_holds(void **state)
@@ -196,14 +197,14 @@ static void the_price_of_the_day_holds(void **state)
     struct metallm__llms *l;
     (void)state;
     assert_int_equal(metallm__llms_new(&l, &o, 1, NULL, NULL), METALLM_OK);
-    const struct metallm__wire_usage u = {1000, 400, 100, -1, false};
+    const struct metallm__wire_usage u = {1000, 400, 100, -1, -1, false};
     const struct metallm__llm *m = &l->items[0];
     /* 600 fresh and 400 cached input, 100 output. */
     assert_true(fabs(metallm__price_usage(metallm__llm_price(m, 20260531), &u) - 1400e-6) < 1e-12);
     assert_true(fabs(metallm__price_usage(metallm__llm_price(m, 20260601), &u) -
                      (600 * 2 + 400 * 0.5 + 100 * 8) * 1e-6) < 1e-12);
     assert_true(metallm__price_usage(metallm__llm_price(m, 20270101), &u) == 0.25);
-    const struct metallm__wire_usage unknown = {-1, -1, 100, -1, false};
+    const struct metallm__wire_usage unknown = {-1, -1, 100, -1, -1, false};
     assert_true(isnan(metallm__price_usage(metallm__llm_price(m, 20260601), &unknown)));
     assert_true(isnan(metallm__price_usage(NULL, &u)));
     metallm__llms_unref(l);

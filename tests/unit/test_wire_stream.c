@@ -166,7 +166,9 @@ static int run(struct metallm__wire_stream *s, const char *in, size_t step, stru
     size_t n = strlen(in);
     int rc = METALLM_OK;
     *out = (struct pieces){.bytes = ""};
-    metallm__wire_stream_init(s, &metallm__wire_openai, is_dropped);
+    static const struct metallm__wire_request chat = {.kind = METALLM__WIRE_CHAT};
+    const struct metallm__wire_out sent = {.is_usage_dropped = is_dropped};
+    metallm__wire_stream_init(s, &metallm__wire_openai, &chat, &sent, 0);
     for (size_t at = 0; at < n && rc == METALLM_OK; at += step) {
         size_t part = n - at < step ? n - at : step;
         char *exact = malloc(part);
@@ -322,7 +324,7 @@ static void missing_usage_is_estimated_and_marked(void **state)
     assert_true(a.usage.is_estimated);
     assert_int_equal(a.usage.input_tokens, 4 + 4);
     assert_int_equal(a.usage.output_tokens, 3);
-    a.usage = (struct metallm__wire_usage){7, -1, 5, -1, false};
+    a.usage = (struct metallm__wire_usage){7, -1, 5, -1, -1, false};
     metallm__wire_answer_settle(&a, &r);
     assert_false(a.usage.is_estimated);
     assert_int_equal(a.usage.input_tokens, 7);
@@ -359,7 +361,7 @@ static void errors_are_written_as_openai_does(void **state)
     (void)state;
     metallm__buf_init(&b, 1000);
     metallm__wire_error_event(&b, &e);
-    assert_string_equal(b.data, "data: {\"error\":{\"message\":\"a \\\"b\\\"\\u000a\xef\xbf\xbd\","
+    assert_string_equal(b.data, "data: {\"error\":{\"message\":\"a \\\"b\\\"\\n\xef\xbf\xbd\","
                                 "\"type\":\"t\",\"param\":null,\"code\":\"c\"}}\n\n");
     metallm__buf_fini(&b);
 }
