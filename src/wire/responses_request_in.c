@@ -180,30 +180,6 @@ static int read_result(struct reading *r, yyjson_val *v)
     return rc;
 }
 
-/* The texts of an array of {"text"}, joined by line ends. */
-static struct metallm__span join_texts(struct metallm__pool *pool, yyjson_val *array)
-{
-    size_t count = yyjson_arr_size(array), bytes = 0;
-    if (count == 1)
-        return metallm__wire_text(yyjson_obj_get(yyjson_arr_get_first(array), "text"));
-    yyjson_arr_iter i = yyjson_arr_iter_with(array);
-    for (yyjson_val *item; (item = yyjson_arr_iter_next(&i)) != NULL;)
-        bytes += metallm__wire_text(yyjson_obj_get(item, "text")).n + 1;
-    char *text = bytes > 0 ? metallm__pool_take(pool, bytes, 1) : NULL;
-    if (text == NULL)
-        return metallm__span(NULL, 0);
-    size_t at = 0;
-    i = yyjson_arr_iter_with(array);
-    for (yyjson_val *item; (item = yyjson_arr_iter_next(&i)) != NULL;) {
-        struct metallm__span s = metallm__wire_text(yyjson_obj_get(item, "text"));
-        if (s.n > 0)
-            memcpy(text + at, s.p, s.n);
-        at += s.n;
-        text[at++] = '\n';
-    }
-    return metallm__span(text, at - 1);
-}
-
 static int read_reasoning(struct reading *r, yyjson_val *v)
 {
     struct metallm__part_list *parts = metallm__turn_parts(&r->turns, METALLM__ROLE_ASSISTANT);
@@ -211,9 +187,9 @@ static int read_reasoning(struct reading *r, yyjson_val *v)
         parts != NULL ? metallm__part_add(parts, METALLM__PART_REASONING) : NULL;
     if (part == NULL)
         return no_room(r);
-    part->text = join_texts(r->pool, yyjson_obj_get(v, "content"));
+    part->text = metallm__json_texts(r->pool, yyjson_obj_get(v, "content"), "text");
     if (part->text.n == 0)
-        part->text = join_texts(r->pool, yyjson_obj_get(v, "summary"));
+        part->text = metallm__json_texts(r->pool, yyjson_obj_get(v, "summary"), "text");
     metallm__seal_read(metallm__wire_text(yyjson_obj_get(v, "encrypted_content")),
                        METALLM__RESPONSES, &part->seal, &part->seal_of);
     part->id = metallm__wire_text(yyjson_obj_get(v, "id"));

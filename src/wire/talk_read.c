@@ -113,6 +113,30 @@ void metallm__part_source(struct metallm__part *part, struct metallm__span url)
         part->url = url;
 }
 
+struct metallm__span metallm__json_texts(struct metallm__pool *pool, yyjson_val *array,
+                                         const char *member)
+{
+    size_t count = yyjson_arr_size(array), bytes = 0;
+    if (count == 1)
+        return metallm__wire_text(yyjson_obj_get(yyjson_arr_get_first(array), member));
+    yyjson_arr_iter i = yyjson_arr_iter_with(array);
+    for (yyjson_val *item; (item = yyjson_arr_iter_next(&i)) != NULL;)
+        bytes += metallm__wire_text(yyjson_obj_get(item, member)).n + 1;
+    char *text = bytes > 0 ? metallm__pool_take(pool, bytes, 1) : NULL;
+    if (text == NULL)
+        return metallm__span(NULL, 0);
+    size_t at = 0;
+    i = yyjson_arr_iter_with(array);
+    for (yyjson_val *item; (item = yyjson_arr_iter_next(&i)) != NULL;) {
+        struct metallm__span s = metallm__wire_text(yyjson_obj_get(item, member));
+        if (s.n > 0)
+            memcpy(text + at, s.p, s.n);
+        at += s.n;
+        text[at++] = '\n';
+    }
+    return metallm__span(text, at - 1);
+}
+
 bool metallm__json_real(yyjson_val *v, double *out)
 {
     if (yyjson_is_raw(v)) {

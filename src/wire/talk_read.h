@@ -32,6 +32,9 @@ void metallm__turn_end(struct metallm__turn_list *l); /* closes the one at hand 
 /* The compact JSON text of a value, numbers as they were written. Empty where the pool failed or v
  * is NULL. */
 struct metallm__span metallm__json_kept(struct metallm__pool *pool, yyjson_val *v);
+/* The texts of this member in an array of objects, joined by line ends. */
+struct metallm__span metallm__json_texts(struct metallm__pool *pool, yyjson_val *array,
+                                         const char *member);
 /* Is it the text of one JSON object? */
 bool metallm__json_is_object(struct metallm__span text);
 /* Takes "data:image/png;base64,AAAA" apart; false: it is no such URL. */
