@@ -5,8 +5,9 @@
 #include "wire/openai_answer.h"
 #include "wire/stream.h"
 
-static int head_out(const struct metallm__wire_target *t, const struct metallm__wire_out *body,
-                    int64_t wall_ms, struct metallm__buf *lines, metallm_error *err)
+int metallm__openai_head_out(const struct metallm__wire_target *t,
+                             const struct metallm__wire_out *body, int64_t wall_ms,
+                             struct metallm__buf *lines, metallm_error *err)
 {
     (void)body;
     (void)wall_ms;
@@ -98,7 +99,7 @@ const struct metallm__wire metallm__wire_openai = {
                      [METALLM__WIRE_EMBEDDING] = "/embeddings"},
     .accept = "text/event-stream",
     .is_head_static = true,
-    .head_out = head_out,
+    .head_out = metallm__openai_head_out,
     .request_out = request_out,
     .answer_in = answer_in,
     .raw_event_in = raw_event_in,

@@ -9,6 +9,7 @@ static const struct metallm__surface *const surfaces[METALLM__WIRE_KINDS] = {
     [METALLM__WIRE_CHAT] = &metallm__surface_chat,
     [METALLM__WIRE_COMPLETION] = &metallm__surface_completion,
     [METALLM__WIRE_EMBEDDING] = &metallm__surface_embedding,
+    [METALLM__WIRE_RESPONSES] = &metallm__surface_responses,
 };
 
 const struct metallm__surface *metallm__surface_of(enum metallm__wire_kind kind)

@@ -480,8 +480,8 @@ static void list_types(const struct metallm__buf *b, unsigned *number, char *out
         yyjson_val *root = yyjson_doc_get_root(doc);
         assert_non_null(root);
         assert_int_equal(yyjson_get_uint(yyjson_obj_get(root, "sequence_number")), (*number)++);
-        len += (size_t)snprintf(out + len, room - len, "%s;",
-                                yyjson_get_str(yyjson_obj_get(root, "type")));
+        const char *type = yyjson_get_str(yyjson_obj_get(root, "type"));
+        len += (size_t)snprintf(out + len, room - len, "%s;", type != NULL ? type : "(none)");
         yyjson_doc_free(doc);
     }
 }
