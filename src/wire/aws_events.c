@@ -134,9 +134,11 @@ static bool read_header(struct headers *h)
                                : metallm__span_is(name, ":error-code")     ? &h->error_code
                                : metallm__span_is(name, ":error-message")  ? &h->error_message
                                                                            : NULL;
-    if (to != NULL && type.p[0] == 7)
-        *to = value;
-    return true;
+    if (to == NULL || type.p[0] != 7)
+        return true;
+    bool is_twice = to->p != NULL;
+    *to = value;
+    return !is_twice;
 }
 
 /* A whole message, whose lengths have been checked. */
