@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * AWS's event streams: whole, byte by byte and cut at every position they read the same, and no
  * damaged byte goes unseen. The frames in hex are those that botocore 1.44.8 tests its own decoder
- * with (tests/unit/test_eventstream.py); the others are written by tests/support/aws_frame.c. */
+ * with (tests/unit/test_eventstream.py); the others are written by tests/support/aws_frame.c.
+ * `test_aws_events read` tells each event of stdin as a line of JSON, `write` writes frames to
+ * stdout: tests/gateway/test_aws.py compares both with botocore's decoder. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,8 +257,43 @@ static void no_memory_is_told(void **state)
     assert_true(fail_alloc_sweep(feed_in_two, NULL) >= 1);
 }
 
-int main(void)
+/* ---- For botocore to judge. ---- */
+
+static int tell(void *payload, const struct metallm__aws_event *e)
 {
+    (void)payload;
+    const struct metallm__span all[] = {e->type, e->name, e->message};
+    for (int i = 0; i < 3; i++)
+        printf("%s\"%.*s\"", i == 0 ? "[" : ",", (int)all[i].n, all[i].n > 0 ? all[i].p : "");
+    printf(",\"");
+    for (size_t i = 0; i < e->payload.n; i++)
+        printf("%02x", (unsigned char)e->payload.p[i]);
+    puts("\"]");
+    return METALLM_OK;
+}
+
+static int tell_events(void)
+{
+    struct metallm__aws_events p;
+    char piece[1000];
+    int rc = METALLM_OK;
+    metallm__aws_events_init(&p);
+    for (size_t n; rc == METALLM_OK && (n = fread(piece, 1, sizeof piece, stdin)) > 0;)
+        rc = metallm__aws_events_feed(&p, metallm__span(piece, n), tell, NULL, NULL);
+    if (rc == METALLM_OK)
+        rc = metallm__aws_events_end(&p, NULL);
+    metallm__aws_events_fini(&p);
+    return rc == METALLM_OK ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    char bytes[1024];
+    if (argc == 2 && strcmp(argv[1], "read") == 0)
+        return tell_events();
+    if (argc == 2 && strcmp(argv[1], "write") == 0)
+        return fwrite(bytes, 1, three(bytes), stdout) > 0 ? 0 : 1;
+
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_of_botocore_are_read),
         cmocka_unit_test(streams_read_the_same_wherever_they_are_cut),

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""botocore as the judge of what is spoken to AWS: the signer and the reader of event streams.
+
+METALLM_UNIT_TESTS is the folder of the unit tests' executables: test_sigv4 and test_aws_events
+hand their module's work out over stdin and stdout."""
+import base64
+import binascii
+import datetime
+import json
+import os
+import pathlib
+import random
+import struct
+import subprocess
+import unittest
+import urllib.parse
+from unittest import mock
+
+try:
+    import botocore.auth
+    import botocore.awsrequest
+    import botocore.credentials
+    import botocore.eventstream
+except ImportError:
+    raise unittest.SkipTest("botocore is not installed: scripts/setup test") from None
+
+UNIT_TESTS = pathlib.Path(os.environ["METALLM_UNIT_TESTS"])
+SEED = 20261129
+
+
+def run(name, mode, data):
+    done = subprocess.run([UNIT_TESTS / f"test_{name}", mode], input=data, capture_output=True,
+                          check=False, timeout=60)
+    assert done.returncode == 0, (name, mode, done.returncode, done.stderr)
+    return done.stdout
+
+
+class Signatures(unittest.TestCase):
+    """A thousand requests signed by us, each signed again by botocore."""
+
+    def text(self, most, alphabet, least=0):
+        return "".join(self.rng.choice(alphabet) for _ in range(self.rng.randint(least, most)))
+
+    def request(self):
+        rng, letters = self.rng, "abcXYZ019-_.~"
+        hard = letters + " :/+=%&?#é€\U0001f600\"'()*!,;@$<>[]{}|\\^`\t"
+        segments = [rng.choice(["model", "..", ".", "", self.text(12, hard)])
+                    for _ in range(rng.randint(0, 5))]
+        path = "/" + "/".join(urllib.parse.quote(s, safe="") for s in segments)
+        query = "&".join(f"{urllib.parse.quote(self.text(5, hard), safe='~')}="
+                         f"{urllib.parse.quote(self.text(5, hard), safe='~')}"
+                         for _ in range(rng.choice([0, 0, 1, 2, 5])))
+        host = rng.choice(["bedrock-runtime.us-east-1.amazonaws.com", "127.0.0.1:8080"])
+        headers = [["host", host]]
+        for name in rng.sample(["Content-Type", "Accept", "x-amz-target", "X-Amzn-Thing", "A",
+                                "a-b", "x-long-name-of-a-header"], rng.randint(0, 5)):
+            headers.append([name, self.text(20, letters + "  ,;=/:", 0)])
+        rng.shuffle(headers)
+        return {
+            "method": rng.choice(["GET", "POST", "PUT"]), "path": path, "query": query,
+            "headers": headers, "payload": self.text(2000, hard),
+            "wall_s": rng.randint(0, 4102444800),
+            "region": rng.choice(["us-east-1", "eu-central-1", "us-gov-west-1"]),
+            "service": rng.choice(["bedrock", "sts", "execute-api"]),
+            "key_id": self.text(30, "ABCDEFGH234567", 16),
+            "secret": self.text(80, "abcXYZ019+/=", 1),
+            "token": rng.choice(["", self.text(800, "abcXYZ019+/=", 1)])}
+
+    def judge(self, request):
+        """botocore's canonical request and header lines."""
+        host = dict(request["headers"])["host"]
+        url = f"http://{host}{request['path']}" + ("?" + request["query"]
+                                                   if request["query"] else "")
+        made = botocore.awsrequest.AWSRequest(request["method"], url,
+                                              data=request["payload"].encode())
+        for name, value in request["headers"]:
+            made.headers[name] = value
+        keys = botocore.credentials.Credentials(request["key_id"], request["secret"],
+                                                request["token"] or None)
+        auth = botocore.auth.SigV4Auth(keys, request["service"], request["region"])
+        now = datetime.datetime.fromtimestamp(request["wall_s"], datetime.timezone.utc)
+        with mock.patch.object(botocore.auth, "get_current_datetime", lambda *a: now):
+            auth.add_auth(made)
+        signed = made.headers["Authorization"]
+        del made.headers["Authorization"]
+        lines = {name.lower(): made.headers[name]
+                 for name in ("X-Amz-Date", "X-Amz-Security-Token") if name in made.headers}
+        return auth.canonical_request(made), dict(lines, authorization=signed)
+
+    def test_signatures_equal_botocores(self):
+        self.rng = random.Random(SEED)
+        requests = [self.request() for _ in range(1000)]
+        answers = run("sigv4", "sign", "".join(json.dumps(r) + "\n" for r in requests).encode())
+        answers = answers.decode().splitlines()
+        self.assertEqual(len(answers), len(requests))
+        for request, answer in zip(requests, answers):
+            canonical, lines = json.loads(answer)
+            theirs, their_lines = self.judge(request)
+            self.assertEqual(canonical, theirs, (SEED, request))
+            ours = dict(line.split(": ", 1) for line in lines.split("\r\n")[:-1])
+            self.assertEqual(ours, their_lines, (SEED, request))
+
+
+def frame(headers, payload):
+    """A message of an event stream, written from the specification alone."""
+    head = b""
+    for name, (kind, value) in headers.items():
+        head += struct.pack("!B", len(name)) + name.encode() + struct.pack("!B", kind)
+        if kind in (6, 7):
+            head += struct.pack("!H", len(value))
+        head += value
+    body = struct.pack("!II", 16 + len(head) + len(payload), len(head))
+    body += struct.pack("!I", binascii.crc32(body)) + head + payload
+    return body + struct.pack("!I", binascii.crc32(body))
+
+
+class EventStreams(unittest.TestCase):
+    """What we read is what botocore reads, and what our tests feed ourselves it reads, too."""
+
+    SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+
+    def header(self):
+        kind = self.rng.choice([7, 7, 7] + list(range(10)))
+        size = self.SIZES.get(kind, self.rng.choice([0, 1, 30, 300]))
+        return kind, (b"v" * size if kind == 7 else self.rng.randbytes(size))
+
+    def message(self):
+        kind, name = self.rng.choice([("event", ":event-type"), ("exception", ":exception-type"),
+                                      ("error", ":error-code")])
+        headers = {f"h{i}": self.header() for i in range(self.rng.randint(0, 3))}
+        headers[":message-type"] = (7, kind.encode())
+        headers[name] = (7, self.rng.choice([b"chunk", b"contentBlockDelta", b"x" * 200]))
+        if kind == "error":
+            headers[":error-message"] = (7, "schön".encode())
+        keys = list(headers)
+        self.rng.shuffle(keys)
+        return frame({k: headers[k] for k in keys},
+                     self.rng.randbytes(self.rng.choice([0, 1, 100, 5000])))
+
+    def theirs(self, stream):
+        buffer = botocore.eventstream.EventStreamBuffer()
+        buffer.add_data(stream)
+        for message in buffer:
+            kind = message.headers.get(":message-type", "")
+            name = {"exception": ":exception-type", "error": ":error-code"}.get(kind,
+                                                                                ":event-type")
+            yield [kind, message.headers.get(name, ""), message.headers.get(":error-message", ""),
+                   base64.b64encode(message.payload).decode()]
+
+    def ours(self, stream):
+        for line in run("aws_events", "read", stream).decode().splitlines():
+            *texts, payload = json.loads(line)
+            yield texts + [base64.b64encode(bytes.fromhex(payload)).decode()]
+
+    def test_streams_are_read_as_botocore_reads_them(self):
+        self.rng = random.Random(SEED)
+        stream = b"".join(self.message() for _ in range(500))
+        theirs = list(self.theirs(stream))
+        self.assertEqual(len(theirs), 500)
+        self.assertEqual(list(self.ours(stream)), theirs)
+
+    def test_frames_of_our_tests_are_botocores(self):
+        written = run("aws_events", "write", b"")
+        theirs = list(self.theirs(written))
+        self.assertEqual([t[:2] for t in theirs],
+                         [["event", "messageStart"], ["event", "contentBlockDelta"],
+                          ["exception", "throttlingException"]])
+        self.assertEqual(list(self.ours(written)), theirs)
+
+
+if __name__ == "__main__":
+    unittest.main()
