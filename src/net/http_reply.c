@@ -5,6 +5,8 @@
 #include "net/http_server_internal.h"
 #include "net/internal.h"
 
+#define REFUSAL_BYTES_MAX 4096u
+
 /* ---- The exchange as its handler sees it ---- */
 const struct metallm__request *metallm__exchange_request(const struct metallm__exchange *x)
 {
@@ -216,6 +218,16 @@ void metallm__reply_close_after(struct metallm__exchange *x)
 
 /* ---- Refusals ---- */
 /* An OpenAI error object. The messages are ours: nothing in them needs escaping. */
+static void plain_refusal(const struct metallm__request_parser *p, struct metallm__buf *out)
+{
+    metallm__buf_printf(
+        out, "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":%s}}\n",
+        p->message,
+        p->status >= 500 && p->status != 501 && p->status != 505 ? "server_error"
+                                                                 : "invalid_request_error",
+        p->status == 408 ? "\"request_timeout\"" : "null");
+}
+
 void metallm__http_refusal_write(struct metallm__exchange *x)
 {
     static const struct metallm__header json[] = {
@@ -223,21 +235,22 @@ void metallm__http_refusal_write(struct metallm__exchange *x)
         {METALLM__SPAN("Allow"), METALLM__SPAN("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")},
     };
     const struct metallm__request_parser *p = &x->parser;
-    char body[256];
-    int n = snprintf(
-        body, sizeof body,
-        "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":%s}}\n", p->message,
-        p->status >= 500 && p->status != 501 && p->status != 505 ? "server_error"
-                                                                 : "invalid_request_error",
-        p->status == 408 ? "\"request_timeout\"" : "null");
+    const struct metallm__http_server *server = x->conn->server;
+    struct metallm__buf body;
     x->request.minor = 1;
     x->sends_body = true;
     if (is_cut(x))
         return;
+    metallm__buf_init(&body, REFUSAL_BYTES_MAX);
+    if (server->refusal != NULL)
+        server->refusal(server->payload, p->target, p->status, p->message, &body);
+    else
+        plain_refusal(p, &body);
     struct metallm__headers headers = {json, p->status == 405 ? 2 : 1};
-    struct metallm__span text = {body, (size_t)n};
+    struct metallm__span text = {body.data, body.len};
     if (make_head(x, p->status, headers, text.n))
         write_out(x, &text, 1, 1, NULL);
     else
         metallm__http_conn_cut(x->conn);
+    metallm__buf_fini(&body);
 }

@@ -202,6 +202,7 @@ int metallm__http_server_new(struct metallm__http_server **out, struct metallm__
     server->limits = opts->limits != NULL ? *opts->limits : metallm__http_limits_default();
     server->guard = opts->guard;
     server->handle = opts->handle;
+    server->refusal = opts->refusal;
     server->drained = opts->drained;
     server->payload = opts->payload;
     server->drain_timer.fired = on_drain_timer;

@@ -5,6 +5,7 @@
  * pieces. One request at a time on a connection; others behind it wait, within a limit. */
 #ifndef NET_HTTP_SERVER_H
 #define NET_HTTP_SERVER_H
+#include "base/buf.h"
 #include "net/http.h"
 #include "net/stream.h"
 
@@ -83,6 +84,10 @@ struct metallm__http_server_options {
      * metallm__reply, metallm__reply_end or metallm__reply_abort: also after `gone`. */
     void (*handle)(void *payload, struct metallm__exchange *x);
     void *payload;
+    /* Appends the body of a refusal that is made here, JSON. target: the request's as far as it was
+     * read, perhaps nothing, perhaps not sound. NULL: an OpenAI error object. */
+    void (*refusal)(void *payload, struct metallm__span target, int status, const char *message,
+                    struct metallm__buf *out);
     /* Called once after metallm__http_server_drain: was_cut tells whether the grace period ended
      * with exchanges still open. May be NULL. */
     void (*drained)(void *payload, bool was_cut);

@@ -69,6 +69,8 @@ struct metallm__http_server {
     struct metallm__http_guard *guard;
     bool owns_guard, is_draining, was_cut;
     void (*handle)(void *payload, struct metallm__exchange *x);
+    void (*refusal)(void *payload, struct metallm__span target, int status, const char *message,
+                    struct metallm__buf *out);
     void (*drained)(void *payload, bool was_cut);
     void *payload;
     struct metallm__listener *listeners[SERVER_LISTENERS_MAX];
