@@ -52,6 +52,7 @@ static const char *type_text(const struct metallm__option *o, char out[NOTE_BYTE
                                         [METALLM__OPT_CHOICE] = "",
                                         [METALLM__OPT_DAY] = "day as YYYY-MM-DD",
                                         [METALLM__OPT_TEXTS] = "text or list of texts",
+                                        [METALLM__OPT_SECRETS] = "secret or list of secrets",
                                         [METALLM__OPT_HEADERS] = "mapping of names to secrets",
                                         [METALLM__OPT_GROUP] = "mapping",
                                         [METALLM__OPT_RECORDS] = "list of mappings"};

@@ -11,8 +11,8 @@
 #include "gateway/keep.h"
 
 static const char *const states[] = {"serving", "drained", "retired"};
-static const char *const abilities[] = {"tools", "images",      "json",      "audio",
-                                        "chat",  "completions", "embeddings"};
+static const char *const abilities[] = {"tools", "images",      "json",       "audio",
+                                        "chat",  "completions", "embeddings", "responses"};
 
 static int state_of(const struct metallm__config_model *m)
 {
@@ -55,6 +55,8 @@ static void put_deployments(struct metallm__jw *j, const struct metallm__config_
         metallm__jw_open(j, '{');
         metallm__jw_name(j, "name");
         metallm__jw_text(j, d->name);
+        metallm__jw_name(j, "protocol");
+        metallm__jw_text(j, d->protocol);
         metallm__jw_name(j, "base_url");
         metallm__jw_text(j, d->base_url);
         metallm__jw_name(j, "model");
@@ -163,6 +165,13 @@ static int done(struct metallm__admin_call *c, int status, const char *kind, con
 /* A key in plain would stand in the store; what it refers to does not. */
 static bool is_reference(yyjson_val *key)
 {
+    size_t i, count;
+    yyjson_val *one;
+    bool are_all = true;
+    if (yyjson_is_arr(key)) {
+        yyjson_arr_foreach(key, i, count, one) are_all &= yyjson_is_str(one) && is_reference(one);
+        return are_all;
+    }
     const char *text = yyjson_get_str(key);
     return text != NULL && (text[0] == '\0' || strncmp(text, "file:", 5) == 0 ||
                             (strncmp(text, "${", 2) == 0 && text[strlen(text) - 1] == '}' &&

@@ -169,6 +169,7 @@ static bool same_value(const struct metallm__option *o, const void *a, const voi
     case METALLM__OPT_DAY:
         return *(const int *)x == *(const int *)y;
     case METALLM__OPT_TEXTS:
+    case METALLM__OPT_SECRETS:
         return same_texts((const struct metallm__strings *)x, (const struct metallm__strings *)y);
     case METALLM__OPT_HEADERS:
         return same_headers((const struct metallm__config_headers *)x,
@@ -264,6 +265,17 @@ uint32_t metallm__config_line(const struct metallm__config *c, const char *optio
         if (strcmp(in->places[i].option, option) == 0)
             return in->places[i].line;
     return 0;
+}
+
+bool metallm__config_has_plain_secret(const struct metallm__config *c, uint32_t *line)
+{
+    const struct metallm__config_inner *in = c->inner;
+    for (uint32_t i = 0; i < in->place_count; i++)
+        if (in->places[i].is_plain) {
+            *line = in->places[i].line;
+            return true;
+        }
+    return false;
 }
 
 static bool is_named(const char *name, const char *wanted, size_t len)

@@ -43,16 +43,20 @@ struct metallm__config_price {
     double input, output, cached_input, usd_per_call;
 };
 
-/* One place where an LLM can be called. A model without `deployments` has one, made of its own
- * base_url, api_key, model and headers. */
+/* One place where an LLM can be called, with one key. A model without `deployments` has one place,
+ * made of its own base_url, api_key, model and headers; a place with several keys is as many
+ * deployments, NAME#1 and so on. */
 struct metallm__config_deployment {
     uint32_t line;
-    const char *name;     /* for metrics and logs; default: host and port of base_url */
-    const char *base_url; /* "https://host[:port][/path]", no slash at the end */
-    const char *api_key;  /* "" : none. Never to be shown */
-    const char *model;    /* the upstream's name of the LLM */
-    double weight;        /* > 0: share of calls among the deployments that are well */
-    uint64_t concurrency; /* calls at once; 0: no limit */
+    const char *name;                 /* for metrics and logs; default: host and port of base_url */
+    const char *protocol;             /* that it is spoken to in: "openai", ... */
+    const char *base_url;             /* "https://host[:port][/path]", no slash at the end */
+    const char *api_key;              /* "" : none. Never to be shown */
+    const char *model;                /* the upstream's name of the LLM */
+    const char *region, *aws_profile; /* AWS; "" elsewhere; aws_profile "" : the default one */
+    const char *azure_version;        /* "" : not Azure's URLs by deployment */
+    double weight;                    /* > 0: share of calls among the deployments that are well */
+    uint64_t concurrency;             /* calls at once; 0: no limit */
     struct metallm__config_headers headers; /* sent with every call */
 };
 
@@ -65,6 +69,7 @@ enum metallm__ability { /* bits of config_model.abilities */
                         METALLM__ABLE_CHAT = 1 << 4,        /* /v1/chat/completions */
                         METALLM__ABLE_COMPLETIONS = 1 << 5, /* /v1/completions */
                         METALLM__ABLE_EMBEDDINGS = 1 << 6,  /* /v1/embeddings; never routed */
+                        METALLM__ABLE_RESPONSES = 1 << 7,   /* /v1/responses, byte for byte */
 };
 
 struct metallm__config_timeouts { /* milliseconds, > 0 */
@@ -83,6 +88,7 @@ struct metallm__config_model {
     uint32_t price_count;         /* 0: the price file's, else unknown */
     unsigned abilities;           /* METALLM__ABLE_*; what the file leaves open is resolved */
     uint64_t context, max_output; /* tokens; 0: not stated */
+    uint64_t max_tokens;          /* where the client names none and the protocol wants it; >= 1 */
     bool usage;                   /* asks for usage in streams (stream_options.include_usage) */
     struct metallm__config_timeouts timeouts;
     uint32_t like;              /* index of the model whose state a newcomer borrows; NONE */
@@ -272,6 +278,9 @@ void metallm__config_drop(const struct metallm__config *c); /* NULL is fine */
 
 /* Whether both say the same, lines and path aside. */
 bool metallm__config_equal(const struct metallm__config *a, const struct metallm__config *b);
+/* Whether a secret stands in the file itself, not in the environment or a file of its own; *line of
+ * the first one. Headers are not looked at: most are no secrets. */
+bool metallm__config_has_plain_secret(const struct metallm__config *c, uint32_t *line);
 /* The line of an option ("limits.body_bytes", "models[1].name"); 0: it is not in the file. */
 uint32_t metallm__config_line(const struct metallm__config *c, const char *option);
 

@@ -10,21 +10,10 @@
 #include "base/near.h"
 #include "data/text.h"
 #include "gateway/config_address.h"
+#include "gateway/config_builder.h"
 #include "gateway/pattern.h"
 #include "router/policy.h"
 
-struct builder {
-    struct metallm__config_inner *in;
-    struct metallm__config *c;
-    const struct metallm__raw_model *models;
-    const struct metallm__raw_router *routers;
-    const struct metallm__raw_alias *aliases;
-    metallm_error *err;
-};
-
-/* "FILE:LINE: OPTION: sentence", at the option's own line where it is in the file. */
-static int refuse(const struct builder *b, uint32_t line, const char *option, const char *format,
-                  ...) __attribute__((format(printf, 4, 5)));
 /* What stands between quotes came from the environment, and may be what nobody should read. */
 static void hide(char *text)
 {
@@ -35,8 +24,8 @@ static void hide(char *text)
     }
 }
 
-static int refuse(const struct builder *b, uint32_t line, const char *option, const char *format,
-                  ...)
+int metallm__builder_refuse(const struct metallm__builder *b, uint32_t line, const char *option,
+                            const char *format, ...)
 {
     char text[METALLM_ERROR_BYTES];
     va_list args;
@@ -52,14 +41,14 @@ static int refuse(const struct builder *b, uint32_t line, const char *option, co
     return metallm__config_refuse(b->in, line, b->err, "%s: %s", option, text);
 }
 
-#define OPTION_BYTES 96u
-static const char *option_of(char *out, const char *list, size_t i, const char *member)
+const char *metallm__builder_option(char *out, const char *list, size_t i, const char *member)
 {
-    snprintf(out, OPTION_BYTES, "%s[%zu]%s%s", list, i, member[0] != '\0' ? "." : "", member);
+    snprintf(out, METALLM__OPTION_BYTES, "%s[%zu]%s%s", list, i, member[0] != '\0' ? "." : "",
+             member);
     return out;
 }
 
-static void *room(const struct builder *b, size_t count, size_t size)
+static void *room(const struct metallm__builder *b, size_t count, size_t size)
 {
     return metallm__config_alloc(b->in, count, size);
 }
@@ -77,8 +66,8 @@ static bool is_name(const char *name)
 }
 
 /* Index of a model by name, or refused with the name that was probably meant. */
-static int find_model(const struct builder *b, uint32_t line, const char *option, const char *name,
-                      uint32_t *out)
+static int find_model(const struct metallm__builder *b, uint32_t line, const char *option,
+                      const char *name, uint32_t *out)
 {
     struct metallm__near near = {.wanted = name};
     for (uint32_t i = 0; i < b->in->raw.models.count; i++) {
@@ -89,11 +78,12 @@ static int find_model(const struct builder *b, uint32_t line, const char *option
         metallm__near_offer(&near, b->models[i].name);
     }
     if (near.best != NULL)
-        return refuse(b, line, option, "no model '%.60s': is '%.60s' meant?", name, near.best);
-    return refuse(b, line, option, "no model '%.60s'", name);
+        return metallm__builder_refuse(b, line, option, "no model '%.60s': is '%.60s' meant?", name,
+                                       near.best);
+    return metallm__builder_refuse(b, line, option, "no model '%.60s'", name);
 }
 
-static int find_models(const struct builder *b, uint32_t line, const char *option,
+static int find_models(const struct metallm__builder *b, uint32_t line, const char *option,
                        const struct metallm__strings *names, const uint32_t **out,
                        uint32_t *out_count)
 {
@@ -104,7 +94,7 @@ static int find_models(const struct builder *b, uint32_t line, const char *optio
         if (rc != METALLM_OK)
             return rc;
         if (is_in[m])
-            return refuse(b, line, option, "names '%.60s' twice", names->items[i]);
+            return metallm__builder_refuse(b, line, option, "names '%.60s' twice", names->items[i]);
         is_in[m] = 1;
     }
     uint32_t *list = room(b, names->count, sizeof *list);
@@ -119,14 +109,14 @@ static int find_models(const struct builder *b, uint32_t line, const char *optio
     return METALLM_OK;
 }
 
-static int check_names(const struct builder *b)
+static int check_names(const struct metallm__builder *b)
 {
     const struct metallm__raw *raw = &b->in->raw;
     uint32_t total = raw->models.count + raw->routers.count + raw->aliases.count;
     const char **names = room(b, total, sizeof *names);
     const char **lists = room(b, total, sizeof *lists);
     uint32_t count = 0;
-    char option[OPTION_BYTES];
+    char option[METALLM__OPTION_BYTES];
     if (names == NULL || lists == NULL)
         return metallm__error_nomem(b->err, "a configuration");
     for (uint32_t i = 0; i < total; i++) {
@@ -140,63 +130,37 @@ static int check_names(const struct builder *b)
         else
             at = i - raw->models.count - raw->routers.count, list = "aliases",
             name = b->aliases[at].name, line = b->aliases[at].line;
-        option_of(option, list, at, "name");
+        metallm__builder_option(option, list, at, "name");
         if (!is_name(name))
-            return refuse(b, line, option, "'%.60s' cannot be a name", name);
+            return metallm__builder_refuse(b, line, option, "'%.60s' cannot be a name", name);
         for (uint32_t k = 0; k < count; k++)
             if (strcmp(names[k], name) == 0)
-                return refuse(b, line, option, "'%.60s' stands among %s already", name, lists[k]);
+                return metallm__builder_refuse(b, line, option, "'%.60s' stands among %s already",
+                                               name, lists[k]);
         names[count] = name;
         lists[count++] = list;
     }
     return METALLM_OK;
 }
 
-/* Headers that the calls set themselves, or that belong to a connection. */
-static int check_headers(const struct builder *b, const char *option,
-                         const struct metallm__config_headers *h)
-{
-    static const char *const ours[] = {
-        "authorization", "connection", "content-length",    "content-type", "expect",
-        "host",          "keep-alive", "transfer-encoding", "te",           "trailer",
-        "upgrade"};
-    for (uint32_t i = 0; i < h->count; i++) {
-        const char *name = h->items[i].name, *value = h->items[i].value;
-        if (name[0] == '\0' ||
-            strspn(name, "!#$%&'*+-.^_`|~0123456789"
-                         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") != strlen(name))
-            return refuse(b, h->items[i].line, option, "'%.60s' is no name of a header", name);
-        for (size_t k = 0; k < sizeof ours / sizeof *ours; k++)
-            if (strcasecmp(name, ours[k]) == 0)
-                return refuse(b, h->items[i].line, option, "'%.60s' is set by metallm itself",
-                              name);
-        for (uint32_t k = 0; k < i; k++)
-            if (strcasecmp(name, h->items[k].name) == 0)
-                return refuse(b, h->items[i].line, option, "'%.60s' stands twice", name);
-        for (const char *v = value; *v != '\0'; v++)
-            if ((unsigned char)*v < ' ' || *v == 127)
-                return refuse(b, h->items[i].line, option,
-                              "the value of '%.60s' holds a control character", name);
-    }
-    return METALLM_OK;
-}
-
-static int build_prices(const struct builder *b, const struct metallm__raw_model *raw, size_t at,
-                        struct metallm__config_model *m)
+static int build_prices(const struct metallm__builder *b, const struct metallm__raw_model *raw,
+                        size_t at, struct metallm__config_model *m)
 {
     struct metallm__config_price *p = raw->prices.items;
-    char option[OPTION_BYTES];
+    char option[METALLM__OPTION_BYTES];
     for (uint32_t i = 0; i < raw->prices.count; i++) {
-        option_of(option, "models", at, "price");
+        metallm__builder_option(option, "models", at, "price");
         if (isnan(p[i].usd_per_call) == isnan(p[i].input) ||
             isnan(p[i].input) != isnan(p[i].output))
-            return refuse(b, p[i].line, option,
-                          "wants input and output, or usd_per_call, of 'models[%zu]'", at);
+            return metallm__builder_refuse(
+                b, p[i].line, option, "wants input and output, or usd_per_call, of 'models[%zu]'",
+                at);
         if (!isnan(p[i].cached_input) && isnan(p[i].input))
-            return refuse(b, p[i].line, option, "cached_input without input");
+            return metallm__builder_refuse(b, p[i].line, option, "cached_input without input");
         for (uint32_t k = 0; k < i; k++)
             if (p[k].from == p[i].from)
-                return refuse(b, p[i].line, option, "a second price from the same day on");
+                return metallm__builder_refuse(b, p[i].line, option,
+                                               "a second price from the same day on");
     }
     for (uint32_t i = 1; i < raw->prices.count; i++) /* few: by insertion */
         for (uint32_t k = i; k > 0 && p[k - 1].from > p[k].from; k--) {
@@ -209,100 +173,15 @@ static int build_prices(const struct builder *b, const struct metallm__raw_model
     return METALLM_OK;
 }
 
-/* The model's headers, then the deployment's; one of the same name is the deployment's. */
-static int join_headers(const struct builder *b, const struct metallm__config_headers *model,
-                        struct metallm__config_headers *own)
-{
-    struct metallm__config_header *items = room(b, model->count + own->count, sizeof *items);
-    uint32_t count = 0;
-    if (items == NULL)
-        return metallm__error_nomem(b->err, "a configuration");
-    for (uint32_t i = 0; i < model->count; i++) {
-        bool is_own = false;
-        for (uint32_t k = 0; k < own->count; k++)
-            is_own |= strcasecmp(own->items[k].name, model->items[i].name) == 0;
-        if (!is_own)
-            items[count++] = model->items[i];
-    }
-    for (uint32_t i = 0; i < own->count; i++)
-        items[count++] = own->items[i];
-    *own = (struct metallm__config_headers){items, count};
-    return METALLM_OK;
-}
-
-static int build_deployment(const struct builder *b, const struct metallm__raw_model *raw,
-                            const char *option, struct metallm__config_deployment *d)
-{
-    char why[160], url_option[OPTION_BYTES + 16], headers_option[OPTION_BYTES + 16];
-    snprintf(url_option, sizeof url_option, "%s.base_url", option);
-    snprintf(headers_option, sizeof headers_option, "%s.headers", option);
-    char *url = metallm__config_text(b->in, d->base_url, strlen(d->base_url));
-    if (url == NULL)
-        return metallm__error_nomem(b->err, "a configuration");
-    if (!metallm__config_url(url, why, sizeof why))
-        return refuse(b, d->line, url_option, "%s: '%.80s'", why, d->base_url);
-    d->base_url = url;
-    if (d->api_key[0] == '\0')
-        d->api_key = raw->api_key;
-    if (d->model[0] == '\0')
-        d->model = raw->model[0] != '\0' ? raw->model : raw->name;
-    if (d->name[0] == '\0' && (d->name = metallm__config_host(b->in, url)) == NULL)
-        return metallm__error_nomem(b->err, "a configuration");
-    for (const char *k = d->api_key; *k != '\0'; k++)
-        if ((unsigned char)*k <= ' ' || (unsigned char)*k >= 127)
-            return refuse(b, d->line, option, "api_key holds a blank or a control character");
-    int rc = check_headers(b, headers_option, &d->headers);
-    return rc == METALLM_OK ? join_headers(b, &raw->headers, &d->headers) : rc;
-}
-
-static int build_deployments(const struct builder *b, const struct metallm__raw_model *raw,
-                             size_t at, struct metallm__config_model *m)
-{
-    const struct metallm__raw_deployment *list = raw->deployments.items;
-    uint32_t count = raw->deployments.count;
-    char option[OPTION_BYTES], headers[OPTION_BYTES];
-    if (count > 0 && raw->base_url[0] != '\0')
-        return refuse(b, raw->line, option_of(option, "models", at, "base_url"),
-                      "stands beside deployments: give one of the two");
-    if (count == 0 && raw->base_url[0] == '\0')
-        return refuse(b, raw->line, option_of(option, "models", at, ""),
-                      "wants a base_url (or deployments)");
-    if (count > 0 && raw->concurrency > 0)
-        return refuse(b, raw->line, option_of(option, "models", at, "concurrency"),
-                      "belongs to each of the deployments");
-    struct metallm__config_deployment *d = room(b, count > 0 ? count : 1, sizeof *d);
-    if (d == NULL)
-        return metallm__error_nomem(b->err, "a configuration");
-    int rc = check_headers(b, option_of(headers, "models", at, "headers"), &raw->headers);
-    option_of(option, "models", at, "");
-    if (rc == METALLM_OK && count == 0) {
-        d[0] = (struct metallm__config_deployment){.line = raw->line,
-                                                   .name = "",
-                                                   .base_url = raw->base_url,
-                                                   .api_key = raw->api_key,
-                                                   .model = raw->model,
-                                                   .weight = 1,
-                                                   .concurrency = raw->concurrency};
-        rc = build_deployment(b, raw, option, &d[0]);
-    }
-    for (uint32_t i = 0; rc == METALLM_OK && i < count; i++) {
-        d[i] = list[i].d;
-        d[i].line = list[i].line;
-        snprintf(option, sizeof option, "models[%zu].deployments[%u]", at, i);
-        rc = build_deployment(b, raw, option, &d[i]);
-    }
-    m->deployments = d;
-    m->deployment_count = count > 0 ? count : 1;
-    return rc;
-}
-
 /* An ability that no model states is not asked for; else those that are silent lack it. Embeddings
- * must be stated, and what states them serves no chat unless it says so. */
-static unsigned build_abilities(const struct builder *b, const struct metallm__raw_model *raw)
+ * and responses must be stated, and what states embeddings serves no chat unless it says so. */
+static unsigned build_abilities(const struct metallm__builder *b,
+                                const struct metallm__raw_model *raw)
 {
-    enum { CHAT = 4, EMBEDDINGS = 6 }; /* bits of enum metallm__ability */
+    enum { CHAT = 4, EMBEDDINGS = 6, RESPONSES = 7 }; /* bits of enum metallm__ability */
     bool embeds = raw->able[EMBEDDINGS] == 1;
     unsigned able = embeds ? METALLM__ABLE_EMBEDDINGS : 0;
+    able |= raw->able[RESPONSES] == 1 ? METALLM__ABLE_RESPONSES : 0;
     for (unsigned a = 0; a < EMBEDDINGS; a++) {
         bool is_stated = false;
         for (uint32_t i = 0; i < b->in->raw.models.count; i++)
@@ -313,15 +192,16 @@ static unsigned build_abilities(const struct builder *b, const struct metallm__r
     return able;
 }
 
-static int build_model(const struct builder *b, size_t at, struct metallm__config_model *m)
+static int build_model(const struct metallm__builder *b, size_t at, struct metallm__config_model *m)
 {
     const struct metallm__raw_model *raw = &b->models[at];
-    char option[OPTION_BYTES];
+    char option[METALLM__OPTION_BYTES];
     *m = (struct metallm__config_model){.line = raw->line,
                                         .name = raw->name,
                                         .abilities = build_abilities(b, raw),
                                         .context = raw->context,
                                         .max_output = raw->max_output,
+                                        .max_tokens = metallm__config_max_tokens(raw),
                                         .usage = raw->usage,
                                         .timeouts = raw->timeouts,
                                         .like = METALLM__CONFIG_NONE,
@@ -332,33 +212,40 @@ static int build_model(const struct builder *b, size_t at, struct metallm__confi
                                         .drained = raw->state == 1,
                                         .retired = raw->state == 2,
                                         .by_admin = raw->by_admin};
-    int rc = build_deployments(b, raw, at, m);
+    int rc = metallm__build_deployments(b, at, m);
     if (rc == METALLM_OK)
         rc = build_prices(b, raw, at, m);
     if (rc != METALLM_OK)
         return rc;
+    if ((m->abilities & METALLM__ABLE_EMBEDDINGS) != 0 && !metallm__config_embeds(m))
+        return metallm__builder_refuse(
+            b, raw->line, metallm__builder_option(option, "models", at, "abilities.embeddings"),
+            "protocol '%s' has none", m->deployments[0].protocol);
     if (raw->context > 0 && raw->max_output > raw->context)
-        return refuse(b, raw->line, option_of(option, "models", at, "abilities.max_output"),
-                      "is more than context, %llu", (unsigned long long)raw->context);
+        return metallm__builder_refuse(
+            b, raw->line, metallm__builder_option(option, "models", at, "abilities.max_output"),
+            "is more than context, %llu", (unsigned long long)raw->context);
     const bool has_quality = !isnan(raw->prior_quality),
                has_outcomes = raw->prior_outcomes[0] != '\0';
     if (has_quality && has_outcomes)
-        return refuse(b, raw->line, option_of(option, "models", at, "prior.outcomes"),
-                      "stands beside prior.quality: give one of the two");
+        return metallm__builder_refuse(
+            b, raw->line, metallm__builder_option(option, "models", at, "prior.outcomes"),
+            "stands beside prior.quality: give one of the two");
     if (raw->like[0] == '\0')
         return METALLM_OK;
-    option_of(option, "models", at, "like");
+    metallm__builder_option(option, "models", at, "like");
     if (has_quality || has_outcomes)
-        return refuse(b, raw->line, option, "stands beside prior.%s: give one of the two",
-                      has_quality ? "quality" : "outcomes");
+        return metallm__builder_refuse(b, raw->line, option,
+                                       "stands beside prior.%s: give one of the two",
+                                       has_quality ? "quality" : "outcomes");
     rc = find_model(b, raw->line, option, raw->like, &m->like);
     if (rc == METALLM_OK && m->like == at)
-        return refuse(b, raw->line, option, "is the model itself");
+        return metallm__builder_refuse(b, raw->line, option, "is the model itself");
     return rc;
 }
 
-static int build_graders(const struct builder *b, const struct metallm__raw_router *raw, size_t at,
-                         struct metallm__config_router *r)
+static int build_graders(const struct metallm__builder *b, const struct metallm__raw_router *raw,
+                         size_t at, struct metallm__config_router *r)
 {
     const struct metallm__raw_grader *list = raw->graders.items;
     struct metallm__config_grader *out = room(b, raw->graders.count, sizeof *out);
@@ -366,7 +253,7 @@ static int build_graders(const struct builder *b, const struct metallm__raw_rout
         return metallm__error_nomem(b->err, "a configuration");
     for (uint32_t i = 0; i < raw->graders.count; i++) {
         const struct metallm__raw_grader *g = &list[i];
-        char option[OPTION_BYTES];
+        char option[METALLM__OPTION_BYTES];
         snprintf(option, sizeof option, "routers[%zu].graders[%u]", at, i);
         out[i] = (struct metallm__config_grader){.line = g->line,
                                                  .kind = (enum metallm__grader_kind)g->kind,
@@ -378,17 +265,19 @@ static int build_graders(const struct builder *b, const struct metallm__raw_rout
         bool is_regex = out[i].kind == METALLM__GRADER_REGEX;
         bool is_judge = out[i].kind == METALLM__GRADER_JUDGE;
         if (is_regex != (g->pattern[0] != '\0'))
-            return refuse(b, g->line, option,
-                          is_regex ? "kind regex wants a pattern"
-                                   : "a pattern belongs to kind regex");
+            return metallm__builder_refuse(b, g->line, option,
+                                           is_regex ? "kind regex wants a pattern"
+                                                    : "a pattern belongs to kind regex");
         if (is_judge != (g->model[0] != '\0'))
-            return refuse(b, g->line, option,
-                          is_judge ? "kind judge wants a model" : "a model belongs to kind judge");
+            return metallm__builder_refuse(b, g->line, option,
+                                           is_judge ? "kind judge wants a model"
+                                                    : "a model belongs to kind judge");
         if (!is_judge && g->prompt[0] != '\0')
-            return refuse(b, g->line, option, "a prompt belongs to kind judge");
+            return metallm__builder_refuse(b, g->line, option, "a prompt belongs to kind judge");
         metallm_error why;
         if (is_regex && metallm__pattern_check(g->pattern, &why) != METALLM_OK)
-            return refuse(b, g->line, option, "not a regular expression: %s", why.message);
+            return metallm__builder_refuse(b, g->line, option, "not a regular expression: %s",
+                                           why.message);
         int rc = is_judge ? find_model(b, g->line, option, g->model, &out[i].model) : METALLM_OK;
         if (rc != METALLM_OK)
             return rc;
@@ -399,7 +288,7 @@ static int build_graders(const struct builder *b, const struct metallm__raw_rout
 }
 
 /* All that serve chat and may be routed to, where a router names none. */
-static int all_models(const struct builder *b, struct metallm__config_router *r)
+static int all_models(const struct metallm__builder *b, struct metallm__config_router *r)
 {
     uint32_t *list = room(b, b->c->model_count, sizeof *list);
     if (list == NULL)
@@ -411,47 +300,56 @@ static int all_models(const struct builder *b, struct metallm__config_router *r)
     return METALLM_OK;
 }
 
-static int check_router(const struct builder *b, const struct metallm__raw_router *raw, size_t at,
-                        const struct metallm__config_router *r)
+static int check_router(const struct metallm__builder *b, const struct metallm__raw_router *raw,
+                        size_t at, const struct metallm__config_router *r)
 {
-    char option[OPTION_BYTES];
+    char option[METALLM__OPTION_BYTES];
     struct metallm__policy_choice policy;
     metallm_error why;
     int stated = !isnan(r->dial) + !isnan(r->target) + !isnan(r->budget_usd);
     if (stated > 1)
-        return refuse(b, raw->line, option_of(option, "routers", at, ""),
-                      "has %s: give one of dial, target and budget",
-                      stated == 3            ? "a dial, a target and a budget"
-                      : isnan(r->budget_usd) ? "a dial and a target"
-                      : isnan(r->target)     ? "a dial and a budget"
-                                             : "a target and a budget");
-    option_of(option, "routers", at, "budget");
+        return metallm__builder_refuse(b, raw->line,
+                                       metallm__builder_option(option, "routers", at, ""),
+                                       "has %s: give one of dial, target and budget",
+                                       stated == 3            ? "a dial, a target and a budget"
+                                       : isnan(r->budget_usd) ? "a dial and a target"
+                                       : isnan(r->target)     ? "a dial and a budget"
+                                                              : "a target and a budget");
+    metallm__builder_option(option, "routers", at, "budget");
     if (isnan(r->budget_usd) && !raw->by_admin && metallm__config_line(b->c, option) != 0)
-        return refuse(b, raw->line, option, "wants usd");
+        return metallm__builder_refuse(b, raw->line, option, "wants usd");
     if (r->model_count == 0)
-        return refuse(b, raw->line, option_of(option, "routers", at, "models"),
-                      "there is no model to choose among");
+        return metallm__builder_refuse(b, raw->line,
+                                       metallm__builder_option(option, "routers", at, "models"),
+                                       "there is no model to choose among");
     if (r->policy[0] != '\0' && metallm__policy_parse(&policy, r->policy, &why) != METALLM_OK)
-        return refuse(b, raw->line, option_of(option, "routers", at, "policy"), "%s", why.message);
+        return metallm__builder_refuse(b, raw->line,
+                                       metallm__builder_option(option, "routers", at, "policy"),
+                                       "%s", why.message);
     if (r->mode == METALLM__MODE_OBSERVE && r->fallback == METALLM__CONFIG_NONE)
-        return refuse(b, raw->line, option_of(option, "routers", at, "mode"),
-                      "observe wants a fallback: the model that answers");
+        return metallm__builder_refuse(b, raw->line,
+                                       metallm__builder_option(option, "routers", at, "mode"),
+                                       "observe wants a fallback: the model that answers");
     if (r->mode == METALLM__MODE_OFFLINE && r->file[0] == '\0')
-        return refuse(b, raw->line, option_of(option, "routers", at, "mode"),
-                      "offline wants a file: there is nothing else to route by");
+        return metallm__builder_refuse(b, raw->line,
+                                       metallm__builder_option(option, "routers", at, "mode"),
+                                       "offline wants a file: there is nothing else to route by");
     if (r->explore.share > r->explore.cap)
-        return refuse(b, raw->line, option_of(option, "routers", at, "explore.share"),
-                      "is more than explore.cap, %g", r->explore.cap);
+        return metallm__builder_refuse(
+            b, raw->line, metallm__builder_option(option, "routers", at, "explore.share"),
+            "is more than explore.cap, %g", r->explore.cap);
     if (r->explore.floor * r->model_count > r->explore.cap)
-        return refuse(b, raw->line, option_of(option, "routers", at, "explore.floor"),
-                      "%u times is more than explore.cap, %g", r->model_count, r->explore.cap);
+        return metallm__builder_refuse(
+            b, raw->line, metallm__builder_option(option, "routers", at, "explore.floor"),
+            "%u times is more than explore.cap, %g", r->model_count, r->explore.cap);
     return METALLM_OK;
 }
 
-static int build_router(const struct builder *b, size_t at, struct metallm__config_router *r)
+static int build_router(const struct metallm__builder *b, size_t at,
+                        struct metallm__config_router *r)
 {
     const struct metallm__raw_router *raw = &b->routers[at];
-    char option[OPTION_BYTES];
+    char option[METALLM__OPTION_BYTES];
     *r = (struct metallm__config_router){.line = raw->line,
                                          .name = raw->name,
                                          .file = raw->file,
@@ -469,27 +367,28 @@ static int build_router(const struct builder *b, size_t at, struct metallm__conf
                                          .seed = raw->seed,
                                          .sticky = raw->sticky,
                                          .by_admin = raw->by_admin};
-    int rc = raw->models.count == 0
-                 ? all_models(b, r)
-                 : find_models(b, raw->line, option_of(option, "routers", at, "models"),
-                               &raw->models, &r->models, &r->model_count);
+    int rc =
+        raw->models.count == 0
+            ? all_models(b, r)
+            : find_models(b, raw->line, metallm__builder_option(option, "routers", at, "models"),
+                          &raw->models, &r->models, &r->model_count);
     for (uint32_t i = 0; rc == METALLM_OK && i < r->model_count; i++)
         if ((b->c->models[r->models[i]].abilities &
              (METALLM__ABLE_CHAT | METALLM__ABLE_COMPLETIONS)) == 0)
-            rc = refuse(b, raw->line, option, "'%.60s' serves no chat",
-                        b->c->models[r->models[i]].name);
+            rc = metallm__builder_refuse(b, raw->line, option, "'%.60s' serves no chat",
+                                         b->c->models[r->models[i]].name);
     if (rc == METALLM_OK && raw->fallback[0] != '\0')
-        rc = find_model(b, raw->line, option_of(option, "routers", at, "fallback"), raw->fallback,
-                        &r->fallback);
+        rc = find_model(b, raw->line, metallm__builder_option(option, "routers", at, "fallback"),
+                        raw->fallback, &r->fallback);
     if (rc == METALLM_OK)
         rc = build_graders(b, raw, at, r);
     return rc == METALLM_OK ? check_router(b, raw, at, r) : rc;
 }
 
-static int build_alias(const struct builder *b, size_t at, struct metallm__config_alias *a)
+static int build_alias(const struct metallm__builder *b, size_t at, struct metallm__config_alias *a)
 {
     const struct metallm__raw_alias *raw = &b->aliases[at];
-    char option[OPTION_BYTES];
+    char option[METALLM__OPTION_BYTES];
     struct metallm__near near = {.wanted = raw->to};
     *a = (struct metallm__config_alias){.line = raw->line,
                                         .name = raw->name,
@@ -501,40 +400,43 @@ static int build_alias(const struct builder *b, size_t at, struct metallm__confi
                                         .task = raw->task};
     a->model = metallm__config_model_find(b->c, raw->to, strlen(raw->to));
     a->router = metallm__config_router_find(b->c, raw->to, strlen(raw->to));
-    option_of(option, "aliases", at, "to");
+    metallm__builder_option(option, "aliases", at, "to");
     if (a->model == METALLM__CONFIG_NONE && a->router == METALLM__CONFIG_NONE) {
         for (uint32_t i = 0; i < b->c->model_count; i++)
             metallm__near_offer(&near, b->c->models[i].name);
         for (uint32_t i = 0; i < b->c->router_count; i++)
             metallm__near_offer(&near, b->c->routers[i].name);
-        return refuse(b, raw->line, option, "no model or router '%.60s'%s%.60s%s", raw->to,
-                      near.best != NULL ? ": is '" : "", near.best != NULL ? near.best : "",
-                      near.best != NULL ? "' meant?" : "");
+        return metallm__builder_refuse(b, raw->line, option, "no model or router '%.60s'%s%.60s%s",
+                                       raw->to, near.best != NULL ? ": is '" : "",
+                                       near.best != NULL ? near.best : "",
+                                       near.best != NULL ? "' meant?" : "");
     }
     bool routes =
         !isnan(a->dial) || !isnan(a->target) || a->max_cost_usd > 0 || raw->models.count > 0;
-    option_of(option, "aliases", at, "");
+    metallm__builder_option(option, "aliases", at, "");
     if (a->router == METALLM__CONFIG_NONE && routes)
-        return refuse(b, raw->line, option, "'%.60s' is a model: nothing is left to choose",
-                      raw->to);
+        return metallm__builder_refuse(b, raw->line, option,
+                                       "'%.60s' is a model: nothing is left to choose", raw->to);
     if (!isnan(a->dial) && !isnan(a->target))
-        return refuse(b, raw->line, option, "has a dial and a target: give one of the two");
-    int rc = find_models(b, raw->line, option_of(option, "aliases", at, "models"), &raw->models,
-                         &a->models, &a->model_count);
+        return metallm__builder_refuse(b, raw->line, option,
+                                       "has a dial and a target: give one of the two");
+    int rc = find_models(b, raw->line, metallm__builder_option(option, "aliases", at, "models"),
+                         &raw->models, &a->models, &a->model_count);
     const struct metallm__config_router *r = &b->c->routers[a->router];
     for (uint32_t i = 0; rc == METALLM_OK && i < a->model_count; i++) {
         bool is_known = false;
         for (uint32_t k = 0; k < r->model_count; k++)
             is_known |= r->models[k] == a->models[i];
         if (!is_known)
-            rc = refuse(b, raw->line, option, "router '%.60s' does not choose among '%.60s'",
-                        r->name, b->c->models[a->models[i]].name);
+            rc = metallm__builder_refuse(b, raw->line, option,
+                                         "router '%.60s' does not choose among '%.60s'", r->name,
+                                         b->c->models[a->models[i]].name);
     }
     return rc;
 }
 
 /* Addresses in numbers, each once, and open to this machine alone unless keys are asked for. */
-static int build_listen(const struct builder *b)
+static int build_listen(const struct metallm__builder *b)
 {
     struct metallm__config *c = b->c;
     const char **items = room(b, c->listen.count, sizeof *items);
@@ -544,49 +446,52 @@ static int build_listen(const struct builder *b)
     for (uint32_t i = 0; i < c->listen.count; i++) {
         struct metallm__config_address address;
         if (!metallm__config_address_parse(&address, c->listen.items[i], why, sizeof why))
-            return refuse(b, 0, "listen", "%s: '%.80s'", why, c->listen.items[i]);
+            return metallm__builder_refuse(b, 0, "listen", "%s: '%.80s'", why, c->listen.items[i]);
         for (uint32_t k = 0; k < i; k++)
             if (strcmp(items[k], address.text) == 0)
-                return refuse(b, 0, "listen", "'%.80s' stands twice", c->listen.items[i]);
+                return metallm__builder_refuse(b, 0, "listen", "'%.80s' stands twice",
+                                               c->listen.items[i]);
         if (!address.is_loopback && !c->auth.keys)
-            return refuse(b, 0, "listen",
-                          "'%.60s' is open to other machines: that wants auth: {keys: on}",
-                          c->listen.items[i]);
+            return metallm__builder_refuse(
+                b, 0, "listen", "'%.60s' is open to other machines: that wants auth: {keys: on}",
+                c->listen.items[i]);
         items[i] = metallm__config_text(b->in, address.text, strlen(address.text));
         if (items[i] == NULL)
             return metallm__error_nomem(b->err, "a configuration");
     }
     if (c->listen.count == 0)
-        return refuse(b, 0, "listen", "is an empty list");
+        return metallm__builder_refuse(b, 0, "listen", "is an empty list");
     c->listen.items = items;
     return METALLM_OK;
 }
 
-static int check_top(const struct builder *b)
+static int check_top(const struct metallm__builder *b)
 {
     const struct metallm__config *c = b->c;
     bool has_cert = c->tls_cert[0] != '\0', has_key = c->tls_key[0] != '\0';
     if (has_cert != has_key)
-        return refuse(b, 0, "tls", "wants both cert and key");
+        return metallm__builder_refuse(b, 0, "tls", "wants both cert and key");
     int rc = build_listen(b);
     if (rc != METALLM_OK)
         return rc;
     if (strncmp(c->store, "sqlite:", 7) != 0 || c->store[7] == '\0')
-        return refuse(b, 0, "store", "wants sqlite:PATH, not '%.60s'", c->store);
+        return metallm__builder_refuse(b, 0, "store", "wants sqlite:PATH, not '%.60s'", c->store);
     size_t admin = strlen(c->auth.admin_key);
     if (admin > 0 && admin < 16)
-        return refuse(b, 0, "auth.admin_key", "is shorter than 16 characters");
+        return metallm__builder_refuse(b, 0, "auth.admin_key", "is shorter than 16 characters");
     if ((strcmp(c->encoder.name, "remote") == 0) != (c->encoder.url[0] != '\0'))
-        return refuse(b, 0, "encoder", "%s",
-                      c->encoder.url[0] != '\0' ? "a url belongs to the encoder 'remote'"
-                                                : "'remote' wants a url");
+        return metallm__builder_refuse(b, 0, "encoder", "%s",
+                                       c->encoder.url[0] != '\0'
+                                           ? "a url belongs to the encoder 'remote'"
+                                           : "'remote' wants a url");
     if (c->upstream.backoff_ms > c->upstream.backoff_max_ms)
-        return refuse(b, 0, "upstream.backoff_ms", "is more than upstream.backoff_max_ms, %llu",
-                      (unsigned long long)c->upstream.backoff_max_ms);
+        return metallm__builder_refuse(b, 0, "upstream.backoff_ms",
+                                       "is more than upstream.backoff_max_ms, %llu",
+                                       (unsigned long long)c->upstream.backoff_max_ms);
     return METALLM_OK;
 }
 
-static int build_lists(const struct builder *b)
+static int build_lists(const struct metallm__builder *b)
 {
     const struct metallm__raw *raw = &b->in->raw;
     struct metallm__config_model *models = room(b, raw->models.count, sizeof *models);
@@ -619,14 +524,14 @@ int metallm__config_build(struct metallm__config_inner *in, metallm_error *err)
     c->inner = in;
     in->config = c;
     c->log.requests = (enum metallm__log_requests)in->raw.log_requests;
-    const struct builder b = {.in = in,
-                              .c = c,
-                              .models = in->raw.models.items,
-                              .routers = in->raw.routers.items,
-                              .aliases = in->raw.aliases.items,
-                              .err = err};
+    const struct metallm__builder b = {.in = in,
+                                       .c = c,
+                                       .models = in->raw.models.items,
+                                       .routers = in->raw.routers.items,
+                                       .aliases = in->raw.aliases.items,
+                                       .err = err};
     if (in->raw.models.count == 0)
-        return refuse(&b, 0, "models", "there is none");
+        return metallm__builder_refuse(&b, 0, "models", "there is none");
     int rc = check_top(&b);
     if (rc == METALLM_OK)
         rc = check_names(&b);

@@ -71,9 +71,10 @@ static void put_value(struct metallm__jw *j, const struct metallm__option *o, co
         put_day(j, *(const int *)field);
         break;
     case METALLM__OPT_TEXTS:
+    case METALLM__OPT_SECRETS:
         metallm__jw_open(j, '[');
         for (uint32_t i = 0; i < texts->count; i++)
-            metallm__jw_text(j, texts->items[i]);
+            metallm__jw_text(j, o->kind == METALLM__OPT_SECRETS ? "***" : texts->items[i]);
         metallm__jw_close(j, ']');
         break;
     case METALLM__OPT_HEADERS:
@@ -101,6 +102,7 @@ static bool is_stated(const struct metallm__option *o, const void *field)
     case METALLM__OPT_DAY:
         return *(const int *)field != 0;
     case METALLM__OPT_TEXTS:
+    case METALLM__OPT_SECRETS:
         return ((const struct metallm__strings *)field)->count > 0;
     case METALLM__OPT_HEADERS:
         return ((const struct metallm__config_headers *)field)->count > 0;

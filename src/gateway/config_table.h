@@ -16,6 +16,7 @@ enum metallm__option_kind {
     METALLM__OPT_CHOICE,  /* int: the index in choices */
     METALLM__OPT_DAY,     /* int: YYYYMMDD */
     METALLM__OPT_TEXTS,   /* struct metallm__strings; a single text is a list of one */
+    METALLM__OPT_SECRETS, /* struct metallm__strings, each as SECRET; empty ones are left out */
     METALLM__OPT_HEADERS, /* struct metallm__config_headers; values are secrets */
     METALLM__OPT_GROUP,   /* a mapping into the same record */
     METALLM__OPT_RECORDS, /* struct metallm__raw_list: a list of mappings */
@@ -50,21 +51,32 @@ struct metallm__raw_list {
     uint32_t count;
 };
 
-struct metallm__raw_deployment {
-    uint32_t line;
-    struct metallm__config_deployment d;
+/* What a model says for all its places, or a deployment for itself; "" : not stated. */
+struct metallm__raw_place {
+    const char *protocol, *base_url, *model, *region, *aws_profile, *azure_version;
+    struct metallm__strings api_keys;
 };
 
-#define METALLM__ABILITIES 7u /* the bits of enum metallm__ability */
+struct metallm__raw_deployment {
+    uint32_t line;
+    const char *name;
+    struct metallm__raw_place place;
+    double weight;
+    uint64_t concurrency;
+    struct metallm__config_headers headers;
+};
+
+#define METALLM__ABILITIES 8u /* the bits of enum metallm__ability */
 
 struct metallm__raw_model {
     uint32_t line;
-    const char *name, *base_url, *api_key, *model;
+    const char *name;
+    struct metallm__raw_place place;
     struct metallm__config_headers headers;
     struct metallm__raw_list deployments; /* raw_deployment */
     struct metallm__raw_list prices;      /* config_price */
     int8_t able[METALLM__ABILITIES];
-    uint64_t context, max_output, concurrency;
+    uint64_t context, max_output, max_tokens, concurrency;
     bool usage;
     struct metallm__config_timeouts timeouts;
     const char *like;
@@ -128,6 +140,7 @@ struct metallm__config_inner {
         const char *option;
         uint32_t line;
         bool is_hidden; /* from the environment: the value does not stand in messages */
+        bool is_plain;  /* a secret that stands in the file itself */
     } * places;
     uint32_t place_count, place_room;
     uint32_t holders; /* atomic */

@@ -114,6 +114,7 @@ static int wrong_kind(struct reader *r, const struct place *p, const yaml_node_t
         [METALLM__OPT_CHOICE] = "a word",
         [METALLM__OPT_DAY] = "a day as YYYY-MM-DD",
         [METALLM__OPT_TEXTS] = "a text or a list of texts",
+        [METALLM__OPT_SECRETS] = "a text or a list of texts",
         [METALLM__OPT_HEADERS] = "a mapping of names to texts",
         [METALLM__OPT_GROUP] = "a mapping",
         [METALLM__OPT_RECORDS] = "a list of mappings",
@@ -132,13 +133,18 @@ static int read_mapping(struct reader *r, const struct metallm__option *table, c
 /* A text with what it refers to put in its place, as a part of the config's memory. */
 static int read_text(struct reader *r, const struct place *p, const yaml_node_t *node, char **out)
 {
+    const enum metallm__option_kind kind = p->o->kind;
+    const bool is_key = kind == METALLM__OPT_SECRET || kind == METALLM__OPT_SECRETS;
     const struct metallm__value v = {.option = p->option,
                                      .line = line_of(r, node),
                                      .text = text_of(node),
-                                     .is_secret = p->o->kind == METALLM__OPT_SECRET ||
-                                                  p->o->kind == METALLM__OPT_HEADERS};
-    if (r->keeps_places && memmem(v.text.bytes, v.text.len, "${", 2) != NULL)
+                                     .is_secret = is_key || kind == METALLM__OPT_HEADERS};
+    const bool is_referred = memmem(v.text.bytes, v.text.len, "${", 2) != NULL;
+    if (r->keeps_places && is_referred)
         r->in->places[r->in->place_count - 1].is_hidden = true;
+    if (r->keeps_places && is_key && !is_referred && v.text.len > 0 &&
+        !(v.text.len > 5 && memcmp(v.text.bytes, "file:", 5) == 0))
+        r->in->places[r->in->place_count - 1].is_plain = true;
     return metallm__value_text(r->in, &v, out, r->err);
 }
 
@@ -166,6 +172,7 @@ static int read_texts(struct reader *r, const struct place *p, const yaml_node_t
         return metallm__config_refuse(r->in, line_of(r, node), r->err, "%s: at most %u entries",
                                       p->option, p->o->most);
     char **items = metallm__config_alloc(r->in, count, sizeof *items);
+    uint32_t taken = 0;
     if (items == NULL)
         return metallm__error_nomem(r->err, "a configuration");
     for (size_t i = 0; i < count; i++) {
@@ -174,15 +181,17 @@ static int read_texts(struct reader *r, const struct place *p, const yaml_node_t
             return wrong_kind(r, p, item);
         int rc = ++r->values > VALUES_MAX
                      ? metallm__config_refuse(r->in, line_of(r, item), r->err, "too many values")
-                     : read_text(r, p, item, &items[i]);
+                     : read_text(r, p, item, &items[taken]);
         if (rc != METALLM_OK)
             return rc;
-        if (items[i][0] == '\0')
+        if (items[taken][0] != '\0')
+            taken++;
+        else if (p->o->kind != METALLM__OPT_SECRETS)
             return metallm__config_refuse(r->in, line_of(r, item), r->err, "%s: an empty text",
                                           p->option);
     }
     *(struct metallm__strings *)((char *)p->record + p->o->offset) =
-        (struct metallm__strings){(const char *const *)items, (uint32_t)count};
+        (struct metallm__strings){(const char *const *)items, taken};
     return METALLM_OK;
 }
 
@@ -278,6 +287,7 @@ static int read_value(struct reader *r, const struct place *p, const yaml_node_t
     case METALLM__OPT_RECORDS:
         return read_records(r, p, node);
     case METALLM__OPT_TEXTS:
+    case METALLM__OPT_SECRETS:
         return read_texts(r, p, node);
     case METALLM__OPT_HEADERS:
         return read_headers(r, p, node);

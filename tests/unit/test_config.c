@@ -48,6 +48,8 @@ static int with_environment(void **state)
     (void)state;
     setenv("TEST_KEY", "sk-very-secret", 1);
     unsetenv("TEST_NONE");
+    unsetenv("AWS_REGION");
+    unsetenv("AWS_DEFAULT_REGION");
     return 0;
 }
 
@@ -168,6 +170,121 @@ static void everything_can_be_said(void **state)
     metallm__config_drop(c);
 }
 
+static void protocols_imply_their_places(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *protocol, *base_url, *region;
+    } cases[] = {
+        {"base_url: 'http://h/v1'", "openai", "http://h/v1", ""},
+        {"protocol: openai-responses, base_url: 'http://h/v1'", "openai-responses", "http://h/v1",
+         ""},
+        {"protocol: anthropic", "anthropic", "https://api.anthropic.com/v1", ""},
+        {"protocol: anthropic, base_url: 'http://h/x/'", "anthropic", "http://h/x", ""},
+        {"protocol: gemini", "gemini", "https://generativelanguage.googleapis.com/v1beta", ""},
+        {"protocol: bedrock, region: us-east-1", "bedrock",
+         "https://bedrock-runtime.us-east-1.amazonaws.com", "us-east-1"},
+        {"protocol: bedrock-invoke, region: cn-north-1", "bedrock-invoke",
+         "https://bedrock-runtime.cn-north-1.amazonaws.com.cn", "cn-north-1"},
+        {"protocol: bedrock, region: eu-west-1, base_url: 'http://127.0.0.1:1'", "bedrock",
+         "http://127.0.0.1:1", "eu-west-1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "models:\n- {name: a, %s}\n", cases[i].text);
+        const struct metallm__config *c = parse(text);
+        const struct metallm__config_deployment *d = c->models[0].deployments;
+        assert_string_equal(d->protocol, cases[i].protocol);
+        assert_string_equal(d->base_url, cases[i].base_url);
+        assert_string_equal(d->region, cases[i].region);
+        assert_int_equal(c->models[0].max_tokens, 4096);
+        metallm__config_drop(c);
+    }
+    setenv("AWS_DEFAULT_REGION", "ap-south-1", 1);
+    const struct metallm__config *c = parse("models:\n- {name: a, protocol: bedrock}\n");
+    assert_string_equal(c->models[0].deployments[0].region, "ap-south-1");
+    metallm__config_drop(c);
+    unsetenv("AWS_DEFAULT_REGION");
+}
+
+static void a_deployment_takes_from_its_model_what_it_leaves_open(void **state)
+{
+    (void)state;
+    const struct metallm__config *c =
+        parse("models:\n"
+              "- name: a\n"
+              "  protocol: anthropic\n"
+              "  region: us-east-1\n"
+              "  aws_profile: main\n"
+              "  model: vendor-a\n"
+              "  abilities: {responses: true, max_output: 1000}\n"
+              "  deployments:\n"
+              "  - {weight: 3}\n"
+              "  - {protocol: bedrock, model: vendor.a-v1}\n"
+              "  - {protocol: bedrock, region: eu-west-1, aws_profile: eu}\n"
+              "  - {protocol: openai, base_url: 'https://x.openai.azure.com/openai',\n"
+              "     azure_api_version: 2025-04-01-preview}\n");
+    const struct metallm__config_deployment *d = c->models[0].deployments;
+    assert_int_equal(c->models[0].deployment_count, 4);
+    assert_int_equal(c->models[0].max_tokens, 1000);
+    assert_true((c->models[0].abilities & METALLM__ABLE_RESPONSES) != 0);
+    assert_string_equal(d[0].protocol, "anthropic");
+    assert_string_equal(d[0].region, ""); /* it has no use for one */
+    assert_string_equal(d[1].region, "us-east-1");
+    assert_string_equal(d[1].aws_profile, "main");
+    assert_string_equal(d[1].model, "vendor.a-v1");
+    assert_string_equal(d[2].region, "eu-west-1");
+    assert_string_equal(d[2].aws_profile, "eu");
+    assert_string_equal(d[2].model, "vendor-a");
+    assert_string_equal(d[3].azure_version, "2025-04-01-preview");
+    metallm__config_drop(c);
+}
+
+static void each_key_is_a_deployment_of_its_own(void **state)
+{
+    (void)state;
+    const struct metallm__config *c =
+        parse("models:\n"
+              "- name: a\n"
+              "  api_key: ['${TEST_KEY}', '${TEST_NONE:-}', k-two]\n"
+              "  deployments:\n"
+              "  - {base_url: 'http://h:1', weight: 3, concurrency: 7, headers: {x-a: b}}\n"
+              "  - {base_url: 'http://h:2', name: own, api_key: k-own}\n"
+              "- {name: b, base_url: 'http://h:3', api_key: '${TEST_NONE:-}'}\n");
+    const struct metallm__config_deployment *d = c->models[0].deployments;
+    assert_int_equal(c->models[0].deployment_count, 3);
+    assert_string_equal(d[0].name, "h:1#1");
+    assert_string_equal(d[1].name, "h:1#2");
+    assert_string_equal(d[0].api_key, "sk-very-secret");
+    assert_string_equal(d[1].api_key, "k-two");
+    assert_near(d[1].weight, 1.5, 0);
+    assert_int_equal(d[1].concurrency, 7);
+    assert_int_equal(d[1].headers.count, 1);
+    assert_string_equal(d[2].name, "own");
+    assert_string_equal(d[2].api_key, "k-own");
+    assert_near(d[2].weight, 1, 0);
+    assert_string_equal(c->models[1].deployments[0].api_key, "");
+    uint32_t line = 0;
+    assert_true(metallm__config_has_plain_secret(c, &line));
+    assert_int_equal(line, 3);
+    metallm__config_drop(c);
+    c = parse(MODELS);
+    assert_false(metallm__config_has_plain_secret(c, &line));
+    metallm__config_drop(c);
+}
+
+static void too_many_keys_are_refused(void **state)
+{
+    (void)state;
+    char text[4096];
+    int n = snprintf(text, sizeof text, "models:\n- name: a\n  api_key: [");
+    for (int i = 0; i < 40; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "k%d,", i);
+    snprintf(text + n, sizeof text - (size_t)n,
+             "]\n  deployments: [{base_url: 'http://h'}, {base_url: 'http://i'}]\n");
+    refused(text, "makes more than 64 deployments of the model");
+}
+
 static const struct {
     const char *text, *told;
 } mistakes[] = {
@@ -234,6 +351,32 @@ static const struct {
      "'a b' is no name of a header"},
     {"models:\n- {name: a, base_url: 'http://h', api_key: 'file:/no/such'}\n",
      "models[0].api_key: cannot read the file '/no/such'"},
+    {"models:\n- {name: a, protocol: antropic}\n", "models[0].protocol: is none of openai"},
+    {"models:\n- {name: a, base_url: 'http://h/v1/chat/completions/'}\n",
+     "models[0].base_url: give what stands before /chat/completions, which metallm adds"},
+    {"models:\n- {name: a, protocol: anthropic, base_url: 'https://h/v1/messages'}\n",
+     "give what stands before /messages"},
+    {"models:\n- {name: a, deployments: [{name: x}]}\n",
+     "t.yaml:2: models[0].deployments[0]: wants a base_url"},
+    {"models:\n- {name: a, protocol: openai-responses}\n", "wants a base_url (or deployments)"},
+    {"models:\n- {name: a, protocol: bedrock}\n",
+     "t.yaml:2: models[0].region: is missing, and AWS_REGION is not set"},
+    {"models:\n- {name: a, protocol: bedrock, region: us_east.1/x}\n",
+     "models[0].region: is no name of a region"},
+    {"models:\n- {name: a, base_url: 'http://h', region: us-east-1}\n",
+     "models[0].region: belongs to protocol bedrock"},
+    {"models:\n- {name: a, protocol: gemini, aws_profile: x}\n",
+     "models[0].aws_profile: belongs to protocol bedrock"},
+    {"models:\n- {name: a, base_url: 'http://h', azure_api_version: latest}\n",
+     "models[0].azure_api_version: is not as 2024-10-21"},
+    {"models:\n- {name: a, protocol: anthropic, azure_api_version: 2024-10-21}\n",
+     "models[0].azure_api_version: belongs to protocol openai"},
+    {"models:\n- {name: a, base_url: 'http://h', api_key: [k-one, k-two, k-one]}\n",
+     "t.yaml:2: models[0].api_key: holds the same key twice"},
+    {"models:\n- {name: a, base_url: 'http://h', api_key: [k-one, 'k two']}\n",
+     "models[0].api_key: holds a blank or a control character"},
+    {"models:\n- {name: a, base_url: 'http://h', headers: {X-Amz-Date: b}}\n",
+     "'X-Amz-Date' is set by metallm itself"},
     {"models:\n- {name: a, base_url: 'http://h', abilities: {context: 5, max_output: 6}}\n",
      "is more than context, 5"},
     {MODELS "  - {name: big, base_url: http://h}\n",
@@ -287,7 +430,8 @@ static void secrets_never_stand_in_a_message(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "models:\n- {name: a, base_url: http://h, api_key: [sk-very-secret]}\n",
+        "models:\n- {name: a, base_url: http://h, api_key: {k: sk-very-secret}}\n",
+        "models:\n- {name: a, base_url: http://h, api_key: [sk-very-secret, sk-very-secret]}\n",
         "models:\n- {name: a, base_url: http://h, api_key: 'sk-very-secret x'}\n",
         "models:\n- {name: a, base_url: http://h, headers: {a: \"sk-very-secret\\r\"}}\n",
         "models:\n- {name: a, base_url: '${TEST_KEY}'}\nthreads: 1\n",
@@ -439,6 +583,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_smallest_useful_config_works),
         cmocka_unit_test(everything_can_be_said),
+        cmocka_unit_test(protocols_imply_their_places),
+        cmocka_unit_test(a_deployment_takes_from_its_model_what_it_leaves_open),
+        cmocka_unit_test(each_key_is_a_deployment_of_its_own),
+        cmocka_unit_test(too_many_keys_are_refused),
         cmocka_unit_test(every_mistake_is_told_with_its_line),
         cmocka_unit_test(secrets_never_stand_in_a_message),
         cmocka_unit_test(loading_twice_gives_equal_configs),
