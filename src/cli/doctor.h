@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "gateway/config.h"
+#include "upstream/llms.h"
 
 enum doctor_verdict { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAIL };
 
@@ -26,6 +27,10 @@ void cli_doctor_store(struct doctor *d);
 void cli_doctor_listen(struct doctor *d);
 void cli_doctor_auth(struct doctor *d);
 void cli_doctor_models(struct doctor *d); /* prices, keys, reachability; the clock by the way */
+/* Asks a deployment in its own protocol for its list of models, or for an answer that it has to
+ * refuse: nothing is generated, so that it costs nothing. */
+void cli_doctor_reach(struct doctor *d, const struct metallm__config_deployment *p,
+                      const struct metallm__deployment *live, const char *about);
 void cli_doctor_routers(struct doctor *d);
 void cli_doctor_system(struct doctor *d);
 

@@ -7,12 +7,14 @@
 #include "base/error.h"
 #include "base/near.h"
 #include "cli/config_text.h"
+#include "cli/protocols_text.h"
 
 #define OPTION_COLUMN 27u
 
 static const char help_description[] =
     "Without an argument it lists the verbs; with the name of one it tells what that verb does, "
-    "its options and examples. 'metallm help config' tells the gateway's configuration.\n\n"
+    "its options and examples. 'metallm help config' tells the gateway's configuration, 'metallm "
+    "help protocols' what each protocol of an LLM can be told.\n\n"
     "The man pages and the shells' completions are made from the same tables.";
 
 static const char help_examples[] = "  metallm help train\n"
@@ -32,7 +34,8 @@ static const struct cli_option help_table[] = {
     {.name = "markdown",
      .kind = CLI_FLAG,
      .offset = offsetof(struct help_options, is_markdown),
-     .help = "of 'config': print docs/config.md"},
+     .help = "of 'config': print docs/config.md; of 'protocols': the tables of "
+             "docs/protocols.md"},
     {.name = "completion",
      .kind = CLI_STRING,
      .offset = offsetof(struct help_options, shell),
@@ -47,7 +50,7 @@ static int run_help(const struct cli_io *io, const void *options, const char *co
 const struct cli_verb cli_verb_help = {
     .name = "help",
     .summary = "tells what a verb does",
-    .operands = "[VERB|config]",
+    .operands = "[VERB|config|protocols]",
     .description = help_description,
     .examples = help_examples,
     .options_size = sizeof(struct help_options),
@@ -200,6 +203,10 @@ static int run_help(const struct cli_io *io, const void *options, const char *co
         (o->is_man        ? cli_config_man
          : o->is_markdown ? cli_config_markdown
                           : cli_config_help)(io->out);
+        return METALLM_OK;
+    }
+    if (operand_count > 0 && strcmp(operands[0], "protocols") == 0) {
+        (o->is_markdown ? cli_protocols_markdown : cli_protocols_help)(io->out);
         return METALLM_OK;
     }
     const struct cli_verb *verb = operand_count > 0 ? cli_find_verb(operands[0]) : NULL;

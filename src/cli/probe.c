@@ -79,7 +79,7 @@ static int connect_to(struct probe *p, const struct cli_probe *what,
     return rc;
 }
 
-static int get(struct probe *p, const struct cli_probe *what, const char *path)
+static int ask(struct probe *p, const struct cli_probe *what, const char *path)
 {
     struct metallm__header headers[HEADERS_MAX];
     struct metallm__http_call *call;
@@ -87,11 +87,15 @@ static int get(struct probe *p, const struct cli_probe *what, const char *path)
     for (; count < what->header_count && count < HEADERS_MAX; count++)
         headers[count] = (struct metallm__header){metallm__span_of(what->headers[count].name),
                                                   metallm__span_of(what->headers[count].value)};
+    const struct metallm__span body = metallm__span_of(what->body != NULL ? what->body : "");
     const uint64_t timeout_ns = (uint64_t)what->timeout_ms * 1000000u;
     const struct metallm__http_call_options opts = {.origin = p->origin,
-                                                    .method = METALLM__GET,
+                                                    .method = what->body != NULL ? METALLM__POST
+                                                                                 : METALLM__GET,
                                                     .target = metallm__span_of(path),
                                                     .headers = {headers, count},
+                                                    .body = &body,
+                                                    .body_count = what->body != NULL,
                                                     .fresh = true,
                                                     .connect_ns = timeout_ns,
                                                     .total_ns = timeout_ns};
@@ -101,7 +105,7 @@ static int get(struct probe *p, const struct cli_probe *what, const char *path)
     return rc == METALLM_OK ? p->rc : rc;
 }
 
-int cli_probe_get(const struct cli_probe *what, struct cli_probe_answer *out, metallm_error *err)
+int cli_probe_ask(const struct cli_probe *what, struct cli_probe_answer *out, metallm_error *err)
 {
     struct metallm__config_url_parts url;
     struct probe p = {.out = out, .err = err};
@@ -111,7 +115,7 @@ int cli_probe_get(const struct cli_probe *what, struct cli_probe_answer *out, me
         return metallm__error_set(err, METALLM_EINVAL, "not a URL");
     int rc = connect_to(&p, what, &url);
     if (rc == METALLM_OK)
-        rc = get(&p, what, url.path[0] != '\0' ? url.path : "/");
+        rc = ask(&p, what, url.path[0] != '\0' ? url.path : "/");
     metallm__origin_put(p.origin);
     metallm__http_pool_free(p.pool);
     metallm__tls_client_free(p.tls);

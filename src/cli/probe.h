@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * probe.h - one GET, waited for, over the gateway's own client: what it reaches, the gateway
- * reaches. */
+ * probe.h - one GET or POST, waited for, over the gateway's own client: what it reaches, the
+ * gateway reaches. */
 #ifndef CLI_PROBE_H
 #define CLI_PROBE_H
 #include <stdbool.h>
@@ -15,6 +15,7 @@ struct cli_probe {
     const char *url; /* http(s)://host[:port][/path] */
     const struct cli_probe_header *headers;
     size_t header_count;
+    const char *body;    /* NULL: a GET; else it is posted */
     const char *ca_file; /* "" : the system's */
     bool verify;
     uint32_t timeout_ms;
@@ -27,6 +28,6 @@ struct cli_probe_answer {
 #define CLI_PROBE_BYTES ((size_t)4 << 20)
 
 /* METALLM_EIO: not reached; err tells why. Never a key in it. */
-METALLM_MUSTCHECK int cli_probe_get(const struct cli_probe *p, struct cli_probe_answer *out,
+METALLM_MUSTCHECK int cli_probe_ask(const struct cli_probe *p, struct cli_probe_answer *out,
                                     metallm_error *err);
 #endif

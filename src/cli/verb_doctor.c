@@ -144,7 +144,8 @@ const struct cli_verb cli_verb_doctor = {
         "Reads the configuration as the gateway would and looks at what it refers to: the store "
         "can be written, the addresses are free (or a gateway answers there), certificate and key "
         "fit, router files are readable and know the models, the encoder opens, each model has a "
-        "price, and each deployment answers GET /models with its key. No tokens are spent.\n\n"
+        "price, and each deployment answers in its protocol and takes its key. No tokens are "
+        "spent.\n\n"
         "A line each begins with ok, warn or fail. Exit status 1: something failed. Keys are never "
         "shown.",
     .examples =

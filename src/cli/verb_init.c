@@ -36,7 +36,8 @@ struct model {
     double input, output, cached_input;
 };
 static const struct provider {
-    const char *title, *variable, *base_url;
+    const char *title, *variable;
+    const char *place; /* its base_url, or the protocol that knows it */
     struct model models[2];
 } providers[] = {
     {"OpenAI",
@@ -45,11 +46,11 @@ static const struct provider {
      {{"gpt-4.1-mini", 0.40, 1.60, 0.10}, {"gpt-4.1", 2.00, 8.00, 0.50}}},
     {"Anthropic",
      "ANTHROPIC_API_KEY",
-     "https://api.anthropic.com/v1",
+     "anthropic",
      {{"claude-3-5-haiku-latest", 0.80, 4.00, 0}, {"claude-sonnet-4-0", 3.00, 15.00, 0}}},
     {"Google Gemini",
      "GEMINI_API_KEY",
-     "https://generativelanguage.googleapis.com/v1beta/openai",
+     "gemini",
      {{"gemini-2.5-flash", 0.30, 2.50, 0}, {"gemini-2.5-pro", 1.25, 10.00, 0}}},
     {"Mistral",
      "MISTRAL_API_KEY",
@@ -87,9 +88,10 @@ static void put_provider(struct metallm__buf *out, const struct provider *p)
     for (size_t i = 0; i < 2; i++) {
         const struct model *m = &p->models[i];
         metallm__buf_printf(out,
-                            "  - name: %s\n    base_url: %s\n    api_key: ${%s}\n"
+                            "  - name: %s\n    %s: %s\n    api_key: ${%s}\n"
                             "    price: {input: %.2f, output: %.2f",
-                            m->name, p->base_url, p->variable, m->input, m->output);
+                            m->name, strchr(p->place, ':') != NULL ? "base_url" : "protocol",
+                            p->place, p->variable, m->input, m->output);
         if (m->cached_input > 0)
             metallm__buf_printf(out, ", cached_input: %.2f", m->cached_input);
         metallm__buf_puts(out, "}\n");
