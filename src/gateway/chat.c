@@ -5,9 +5,13 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/json.h"
 #include "base/mem.h"
+#include "wire/sse.h"
 
 #define OUTPUT_GUESS 256u /* tokens of an answer whose length the client leaves open */
+/* Of the last events of a stream: that of /v1/responses holds the whole answer once more. */
+#define LAST_BYTES_MAX (METALLM__SSE_EVENT_BYTES_MAX + 65536u)
 
 static void gone(void *owner)
 {
@@ -87,6 +91,8 @@ static bool read_ask(struct metallm__chat *c, enum metallm__wire_kind kind)
     metallm_error err = {0};
     const char *param = NULL;
     int rc = metallm__wire_request_read(&c->request, kind, c->visit.http->body, &param, &err);
+    if (kind == METALLM__WIRE_MESSAGES || kind == METALLM__WIRE_COUNT)
+        c->request.beta = metallm__headers_value(c->visit.http->headers, "anthropic-beta");
     if (rc == METALLM_OK)
         rc = read_hint_headers(c, &err);
     if (rc == METALLM_OK)
@@ -171,6 +177,8 @@ static bool admit(struct metallm__chat *c)
     uint32_t output = c->request.needs.output_tokens_max;
     uint64_t predicted =
         (uint64_t)c->request.needs.input_tokens + (output > 0 ? output : OUTPUT_GUESS);
+    if (c->request.kind == METALLM__WIRE_COUNT) /* nobody pays for it */
+        predicted = 0;
     struct metallm__limit_refusal why = {0};
     int rc = metallm__limits_admit(s->limits, v->key, predicted, metallm__loop_now(v->worker->loop),
                                    &c->limits, &why);
@@ -190,7 +198,7 @@ static void begin(struct metallm__visit *v, enum metallm__wire_kind kind, bool i
     struct metallm__chat *c = (struct metallm__chat *)v;
     c->is_dry = is_dry;
     c->time_ms = metallm__loop_wall_ms(v->worker->loop);
-    metallm__buf_init(&c->last, (size_t)1 << 20);
+    metallm__buf_init(&c->last, LAST_BYTES_MAX);
     metallm__buf_init(&c->answer, (size_t)256 << 10);
     metallm__exchange_watch(v->x, &events, c);
     if (!read_ask(c, kind) || !find_name(c) || !admit(c))
@@ -213,10 +221,46 @@ void metallm__embedding_begin(struct metallm__visit *v)
     begin(v, METALLM__WIRE_EMBEDDING, false);
 }
 
-/* The same body as for a chat; one with "prompt" is a completion. */
-void metallm__route_begin(struct metallm__visit *v)
+void metallm__responses_begin(struct metallm__visit *v)
+{
+    begin(v, METALLM__WIRE_RESPONSES, false);
+}
+
+void metallm__messages_begin(struct metallm__visit *v)
+{
+    begin(v, METALLM__WIRE_MESSAGES, false);
+}
+
+void metallm__count_begin(struct metallm__visit *v)
+{
+    begin(v, METALLM__WIRE_COUNT, false);
+}
+
+/* Which surface a body is of: "input" is of responses, "messages" of chat, or of Anthropic's where
+ * the client names its version or there is a "system" beside them. What is no object is refused as
+ * a chat. */
+static enum metallm__wire_kind kind_of(const struct metallm__visit *v)
 {
     struct metallm__span body = v->http->body;
-    bool is_chat = memmem(body.p == NULL ? "" : body.p, body.n, "\"messages\"", 10) != NULL;
-    begin(v, is_chat ? METALLM__WIRE_CHAT : METALLM__WIRE_COMPLETION, true);
+    yyjson_doc *doc = NULL;
+    metallm_error err;
+    if (metallm__json_read(&doc, body.p == NULL ? "" : body.p, body.n, &err) != METALLM_OK)
+        return METALLM__WIRE_CHAT;
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    bool has_version = metallm__headers_value(v->http->headers, "anthropic-version").n > 0;
+    enum metallm__wire_kind kind =
+        yyjson_obj_get(root, "messages") != NULL
+            ? (has_version || yyjson_obj_get(root, "system") != NULL ? METALLM__WIRE_MESSAGES
+                                                                     : METALLM__WIRE_CHAT)
+        : yyjson_obj_get(root, "prompt") != NULL ? METALLM__WIRE_COMPLETION
+        : yyjson_obj_get(root, "input") != NULL  ? METALLM__WIRE_RESPONSES
+                                                 : METALLM__WIRE_CHAT;
+    yyjson_doc_free(doc);
+    return kind;
+}
+
+/* The same body as for the call itself, of any surface but embeddings. */
+void metallm__route_begin(struct metallm__visit *v)
+{
+    begin(v, kind_of(v), true);
 }

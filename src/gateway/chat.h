@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * chat.h - a request to an LLM (chat, completion, embedding, or the decision alone) on its way:
+ * chat.h - a request to an LLM (of any surface, or for the decision alone) on its way:
  *   chat.c        begin: read, name, limits          -> route
  *   chat_route.c  vector, estimates, choice          -> call (or the decision itself)
  *   chat_call.c   upstream call, answer to the client -> end
  *   chat_end.c    settle, record, metrics, graders
+ *   count.c       a count of tokens, in place of the call
  * It lives on its worker's loop. Three parties may hold it at a time: the client (the exchange),
  * the encoder (a mail that will come), the upstream call. chat_release frees it with the last. */
 #ifndef GATEWAY_CHAT_H
@@ -64,7 +65,14 @@ struct metallm__chat {
 void metallm__chat_begin(struct metallm__visit *v);
 void metallm__completion_begin(struct metallm__visit *v);
 void metallm__embedding_begin(struct metallm__visit *v);
+void metallm__responses_begin(struct metallm__visit *v);
+void metallm__messages_begin(struct metallm__visit *v);
+void metallm__count_begin(struct metallm__visit *v);
 void metallm__route_begin(struct metallm__visit *v);
+
+/* models.c */
+void metallm__models_begin(struct metallm__visit *v);
+void metallm__model_begin(struct metallm__visit *v);
 
 /* chat_route.c: goes on to metallm__chat_call, or answers. */
 void metallm__chat_route(struct metallm__chat *c);
@@ -73,6 +81,11 @@ void metallm__chat_tell(struct metallm__chat *c);
 
 /* chat_call.c */
 void metallm__chat_call(struct metallm__chat *c);
+
+/* count.c: the tokens of a request to this LLM, counted by it where it can, else estimated. */
+void metallm__chat_count(struct metallm__chat *c, uint32_t llm);
+/* By the estimate; answers. */
+void metallm__chat_count_estimate(struct metallm__chat *c, uint32_t llm);
 
 /* chat_end.c. result NULL: no call was made, or it was cancelled. Settles and records, once. */
 void metallm__chat_end(struct metallm__chat *c, const struct metallm__ask_result *result);

@@ -8,13 +8,14 @@
 #include "base/mem.h"
 #include "gateway/chat.h"
 #include "wire/answer_text.h"
+#include "wire/scan.h"
 
 /* Headers of an answer; the texts live in the caller's room. */
 struct limit_room {
     char names[3][40], values[3][32];
 };
 struct head_room {
-    char cost[32];
+    char cost[32], dropped[1024];
     struct limit_room limits[2];
 };
 
@@ -34,17 +35,32 @@ static void add_limit(struct metallm__reply *r, const char *what, uint64_t limit
     }
 }
 
+/* Features that were left out on the way to the LLM: "user, seed". */
+static void add_dropped(struct metallm__reply *r, uint64_t features, struct head_room *room)
+{
+    size_t n = 0;
+    for (unsigned f = 0; f < METALLM__FEATURES; f++)
+        if ((features >> f & 1u) != 0 && n < sizeof room->dropped)
+            n += (size_t)snprintf(room->dropped + n, sizeof room->dropped - n, "%s%s",
+                                  n > 0 ? ", " : "",
+                                  metallm__feature_name((enum metallm__feature)f));
+    if (n > 0)
+        metallm__reply_add(r, "x-metallm-dropped", metallm__span_of(room->dropped));
+}
+
 static void add_own(const struct metallm__chat *c, struct metallm__reply *r, uint32_t llm,
                     double cost_usd, struct head_room *room)
 {
     metallm__reply_add(r, "x-metallm-model",
                        metallm__span_of(c->visit.world->config->models[llm].name));
-    metallm__reply_add(r, "x-metallm-decision", metallm__span_of(c->id_text));
+    if (c->id_text[0] != '\0')
+        metallm__reply_add(r, "x-metallm-decision", metallm__span_of(c->id_text));
+    add_dropped(r, metallm__ask_dropped(c->ask), room);
     const struct metallm__limit_state *l = &c->limits;
     add_limit(r, "requests", l->requests_limit, l->requests_left, l->requests_reset_ms,
               &room->limits[0]);
     add_limit(r, "tokens", l->tokens_limit, l->tokens_left, l->tokens_reset_ms, &room->limits[1]);
-    if (isnan(cost_usd))
+    if (isnan(cost_usd) || c->request.kind == METALLM__WIRE_COUNT)
         return;
     int n = snprintf(room->cost, sizeof room->cost, "%.9g", cost_usd);
     metallm__reply_add(r, "x-metallm-cost-usd", metallm__span(room->cost, (size_t)n));
@@ -89,19 +105,36 @@ static void on_piece(void *payload, enum metallm__wire_piece_kind kind, struct m
     hold_back(c);
 }
 
-/* Where "{" of "usage": { ends; 0: there is none. A string never holds an unescaped quote, so the
- * name with its quotes and a colon is a member. */
+/* The value of an object's member; empty: there is none. */
+static struct metallm__span member(struct metallm__span object, const char *name)
+{
+    struct metallm__scan scan;
+    struct metallm__scan_member m;
+    size_t len = strlen(name);
+    if (object.n == 0 || object.p[0] != '{')
+        return metallm__span(NULL, 0);
+    metallm__scan_begin(&scan, object);
+    while (metallm__scan_next(&scan, &m))
+        if (m.key + len + 2 <= object.n && object.p[m.key + len + 1] == '"' &&
+            memcmp(object.p + m.key + 1, name, len) == 0)
+            return metallm__span(object.p + m.value, m.stop - m.value);
+    return metallm__span(NULL, 0);
+}
+
+/* Where "{" of the usage ends, of the event or of the "response" in it; 0: there is none. Data of
+ * several lines is left as it is. */
 static size_t usage_object(const char *p, size_t n)
 {
-    static const char name[] = "\"usage\"";
-    for (const char *at = p; (at = memmem(at, n - (size_t)(at - p), name, 7)) != NULL; at += 7) {
-        size_t i = (size_t)(at - p) + 7;
-        while (i < n && strchr(" \t:", p[i]) != NULL && p[i] != '\0')
-            i++;
-        if (i < n && p[i] == '{')
-            return i + 1;
-    }
-    return 0;
+    const char *at = n >= 5 && memcmp(p, "data:", 5) == 0 ? p : memmem(p, n, "\ndata:", 6);
+    const char *brace = at == NULL ? NULL : memchr(at, '{', n - (size_t)(at - p));
+    const char *line = brace == NULL ? NULL : memchr(brace, '\n', n - (size_t)(brace - p));
+    if (line == NULL)
+        return 0;
+    struct metallm__span data = metallm__span(brace, (size_t)(line - brace));
+    struct metallm__span usage = member(data, "usage");
+    if (usage.n == 0 || usage.p[0] != '{')
+        usage = member(member(data, "response"), "usage");
+    return usage.n > 0 && usage.p[0] == '{' ? (size_t)(usage.p - p) + 1 : 0;
 }
 
 /* The held events, with the cost as a member of usage. */
@@ -136,8 +169,8 @@ static void break_stream(struct metallm__chat *c, const struct metallm__ask_resu
     struct metallm__buf event;
     metallm__buf_init(&event, 4096);
     struct metallm__wire_refusal why = {
-        .message = result->message, .type = "server_error", .code = "stream_broken"};
-    metallm__wire_error_event(&event, &why);
+        .message = result->message, .type = "server_error", .code = "stream_broken", .status = 502};
+    metallm__surface_of(c->request.kind)->error_event(&event, &why);
     metallm__reply_piece(c->visit.x, metallm__span(event.data, event.len), NULL);
     metallm__buf_fini(&event);
     metallm__reply_abort(c->visit.x);
@@ -181,11 +214,15 @@ static void pass_on(struct metallm__chat *c, const struct metallm__ask_result *r
 
 static void tell_failure(struct metallm__chat *c, const struct metallm__ask_result *result)
 {
-    struct metallm__refusal why = {.status = (int)result->status,
-                                   .type = result->status == 429 ? "requests" : "server_error",
-                                   .code = result->status == 429   ? "rate_limit_exceeded"
-                                           : result->status == 504 ? "upstream_timeout"
-                                                                   : "upstream_failed",
+    unsigned status = result->status;
+    struct metallm__refusal why = {.status = (int)status,
+                                   .type = status == 429   ? "requests"
+                                           : status == 400 ? "invalid_request_error"
+                                                           : "server_error",
+                                   .code = status == 429   ? "rate_limit_exceeded"
+                                           : status == 400 ? "no_model_fits"
+                                           : status == 504 ? "upstream_timeout"
+                                                           : "upstream_failed",
                                    .retry_after_ms = result->retry_after_ms};
     metallm__visit_refuse(&c->visit, &why,
                           result->message == NULL ? "no LLM answered" : result->message);
@@ -196,6 +233,9 @@ static void on_done(void *payload, const struct metallm__ask_result *result)
     struct metallm__chat *c = payload;
     if (c->is_streaming)
         end_stream(c, result);
+    else if (c->request.kind == METALLM__WIRE_COUNT && result->end != METALLM__ASK_ANSWERED &&
+             result->end != METALLM__ASK_REFUSED)
+        metallm__chat_count_estimate(c, result->llm);
     else if (result->end == METALLM__ASK_FAILED || result->end == METALLM__ASK_BROKEN)
         tell_failure(c, result);
     else
@@ -211,7 +251,8 @@ static bool keeps_answer(const struct metallm__chat *c)
 {
     /* A whole answer is short work; a stream is read for graders alone. */
     bool is_graded = c->router != NULL && c->router->grader_count > 0;
-    return c->request.kind != METALLM__WIRE_EMBEDDING && (is_graded || !c->request.is_stream);
+    return c->request.kind != METALLM__WIRE_EMBEDDING && c->request.kind != METALLM__WIRE_COUNT &&
+           (is_graded || !c->request.is_stream);
 }
 
 void metallm__chat_call(struct metallm__chat *c)

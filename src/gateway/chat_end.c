@@ -82,6 +82,8 @@ static double settle(struct metallm__chat *c, const struct metallm__ask_result *
 {
     struct metallm__visit *v = &c->visit;
     struct metallm__limits *limits = v->worker->shared->limits;
+    if (c->request.kind == METALLM__WIRE_COUNT) /* nobody pays for it */
+        return 0;
     double usd = r != NULL ? r->cost_usd : c->was_called ? c->reservation.usd : 0;
     if (r != NULL && isnan(usd))
         usd = r->end == METALLM__ASK_ANSWERED ? c->reservation.usd : 0;

@@ -272,7 +272,8 @@ static void decide(struct metallm__chat *c)
         rc = metallm__brain_decide(c->view, &q, &c->decision, &err);
     }
     clock_gettime(CLOCK_MONOTONIC, &to);
-    if (rc == METALLM_OK)
+    const bool is_count = c->request.kind == METALLM__WIRE_COUNT;
+    if (rc == METALLM_OK && !is_count)
         rc = name_decision(c, &err);
     if (rc != METALLM_OK) {
         c->decision.order_count = 0;
@@ -282,7 +283,9 @@ static void decide(struct metallm__chat *c)
     metallm__metrics_decided(v->worker->shard, (uint64_t)((to.tv_sec - from.tv_sec) * 1000000000L +
                                                           (to.tv_nsec - from.tv_nsec)));
     take_order(c);
-    if (c->is_dry)
+    if (is_count && c->candidate_count > 0)
+        metallm__chat_count(c, c->candidates[0]);
+    else if (c->is_dry)
         metallm__chat_tell(c);
     else if (reserve(c, c->decision.candidates[c->decision.chosen].cost_usd))
         metallm__chat_call(c);
@@ -453,6 +456,14 @@ static void encode(struct metallm__chat *c)
 
 /* ---- The LLM was named. ---- */
 
+static bool can_be_said(struct metallm__chat *c, const struct metallm__llm *llm, const char **why)
+{
+    for (uint32_t i = 0; i < llm->deployment_count; i++)
+        if (metallm__deployment_says(&llm->deployments[i], &c->request, why))
+            return true;
+    return false;
+}
+
 static void call_named(struct metallm__chat *c)
 {
     struct metallm__visit *v = &c->visit;
@@ -462,6 +473,17 @@ static void call_named(struct metallm__chat *c)
         struct metallm__refusal no = {
             .status = 400, .type = "invalid_request_error", .param = "model"};
         metallm__chat_refuse(c, &no, "'model' names an LLM: there is nothing to decide");
+        return;
+    }
+    const char *why = NULL;
+    if (c->request.kind != METALLM__WIRE_COUNT && !can_be_said(c, llm, &why)) {
+        struct metallm__refusal no = {
+            .status = 400, .type = "invalid_request_error", .code = "no_model_fits"};
+        metallm__chat_refuse(c, &no, why);
+        return;
+    }
+    if (c->request.kind == METALLM__WIRE_COUNT) {
+        metallm__chat_count(c, c->name.model);
         return;
     }
     c->candidates[0] = c->name.model;

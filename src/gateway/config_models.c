@@ -145,8 +145,8 @@ static const struct metallm__option ability_options[] = {
     {.name = "completions",
      .kind = METALLM__OPT_ABLE,
      .offset = MODEL(able[5]),
-     .help = "answers /v1/completions: by itself (protocol openai), or as a conversation of one "
-             "turn"},
+     .help = "protocol openai: the upstream serves /completions itself, so that such requests pass "
+             "byte for byte; elsewhere they become a conversation of one turn"},
     {.name = "embeddings",
      .kind = METALLM__OPT_ABLE,
      .offset = MODEL(able[6]),

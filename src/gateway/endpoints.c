@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * endpoints.c - the table of all endpoints, and those that are short: health, metrics, models,
- * feedback, decisions. */
+ * endpoints.c - the table of all endpoints, and those that are short: health, metrics, stored
+ * responses, feedback, decisions. */
 #include <math.h>
 #include <stdio.h>
 
@@ -16,19 +16,6 @@ static void reply_text(struct metallm__visit *v, int status, const char *type, c
 {
     struct metallm__reply r = {.status = status, .type = type};
     metallm__visit_reply(v, &r, metallm__span_of(text), NULL);
-    metallm__visit_free(v);
-}
-
-/* Answers with what was written, or says why it could not be; frees it. */
-static void reply_buffer(struct metallm__visit *v, const char *type, struct metallm__buf *b)
-{
-    struct metallm__reply r = {.status = 200, .type = type};
-    metallm_error err;
-    if (metallm__buf_check(b, &err) == METALLM_OK)
-        metallm__visit_reply(v, &r, metallm__span(b->data, b->len), NULL);
-    else
-        metallm__visit_fail(v, &err);
-    metallm__buf_fini(b);
     metallm__visit_free(v);
 }
 
@@ -69,100 +56,18 @@ static void metrics_begin(struct metallm__visit *v)
     struct metallm__buf b;
     metallm__buf_init(&b, (size_t)16 << 20);
     metallm__gauges_render(v->worker->shared, v->world, &b);
-    reply_buffer(v, METALLM__METRICS_TYPE, &b);
+    metallm__visit_buffer(v, METALLM__METRICS_TYPE, &b);
 }
 
-/* ---- /v1/models: routers and aliases first, then LLMs; what this key may use. ---- */
+/* ---- /v1/responses/...: nothing is stored here. ---- */
 
-static void put_model(struct metallm__buf *b, const struct metallm__visit *v, const char *name,
-                      const char *owner)
+static void stored_begin(struct metallm__visit *v)
 {
-    metallm__buf_puts(b, "{\"id\":");
-    metallm__json_string(b, name, strlen(name));
-    metallm__buf_printf(b, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"%s\"}",
-                        (long long)v->world->models_since_s, owner);
-}
-
-static bool may_use(const struct metallm__visit *v, uint32_t router, uint32_t model)
-{
-    const struct metallm__config *c = v->world->config;
-    if (router != METALLM__CONFIG_NONE)
-        return v->key == NULL || metallm__key_allows_router(v->key, c->routers[router].name);
-    return !c->models[model].retired &&
-           (v->key == NULL || metallm__key_allows_model(v->key, c->models[model].name));
-}
-
-static void put_listed(struct metallm__buf *b, const struct metallm__visit *v, bool *is_next,
-                       const char *name, uint32_t router, uint32_t model)
-{
-    if (!may_use(v, router, model))
-        return;
-    if (*is_next)
-        metallm__buf_puts(b, ",");
-    *is_next = true;
-    put_model(b, v, name, router == METALLM__CONFIG_NONE ? "upstream" : "metallm");
-}
-
-static void models_begin(struct metallm__visit *v)
-{
-    const struct metallm__config *c = v->world->config;
-    struct metallm__buf b;
-    bool is_next = false;
-    metallm__buf_init(&b, (size_t)1 << 20);
-    metallm__buf_puts(&b, "{\"object\":\"list\",\"data\":[");
-    for (uint32_t r = 0; r < c->router_count; r++)
-        put_listed(&b, v, &is_next, c->routers[r].name, r, METALLM__CONFIG_NONE);
-    for (uint32_t a = 0; a < c->alias_count; a++)
-        put_listed(&b, v, &is_next, c->aliases[a].name, c->aliases[a].router, c->aliases[a].model);
-    for (uint32_t m = 0; m < c->model_count; m++)
-        put_listed(&b, v, &is_next, c->models[m].name, METALLM__CONFIG_NONE, m);
-    metallm__buf_puts(&b, "]}");
-    reply_buffer(v, NULL, &b);
-}
-
-/* What stands behind a prefix in the path, percent signs decoded. False: malformed or too long. */
-static bool path_rest(const struct metallm__visit *v, const char *prefix, char *out, size_t room)
-{
-    struct metallm__span path = v->http->path;
-    size_t n = 0;
-    for (size_t i = strlen(prefix); i < path.n; i++) {
-        char c = path.p[i];
-        unsigned code = 0;
-        if (c == '%') {
-            char hex[3] = {i + 2 < path.n ? path.p[i + 1] : 'x',
-                           i + 2 < path.n ? path.p[i + 2] : 'x', '\0'};
-            if (sscanf(hex, "%2x", &code) != 1 || strspn(hex, "0123456789abcdefABCDEF") != 2)
-                return false;
-            c = (char)code;
-            i += 2;
-        }
-        if (n + 1 >= room || c == '\0')
-            return false;
-        out[n++] = c;
-    }
-    out[n] = '\0';
-    return true;
-}
-
-static void model_begin(struct metallm__visit *v)
-{
-    char name[METALLM__WIRE_NAME_BYTES_MAX + 1];
-    struct metallm__name found;
-    if (!path_rest(v, "/v1/models/", name, sizeof name) ||
-        metallm__world_find(v->world, name, strlen(name), &found) != METALLM_OK ||
-        !may_use(v, found.router, found.model)) {
-        struct metallm__refusal no = {.status = 404,
-                                      .type = "invalid_request_error",
-                                      .code = "model_not_found",
-                                      .param = "model"};
-        metallm__visit_refuse(v, &no, "there is no such model here");
-        metallm__visit_free(v);
-        return;
-    }
-    struct metallm__buf b;
-    metallm__buf_init(&b, 65536);
-    put_model(&b, v, name, found.router == METALLM__CONFIG_NONE ? "upstream" : "metallm");
-    reply_buffer(v, NULL, &b);
+    struct metallm__refusal no = {
+        .status = 404, .type = "invalid_request_error", .code = "responses_not_stored"};
+    metallm__visit_refuse(v, &no,
+                          "responses are not stored here: send the whole conversation in 'input'");
+    metallm__visit_free(v);
 }
 
 /* ---- What the journal answers: it is posted from its thread to the loop. ---- */
@@ -326,7 +231,7 @@ static void decision_begin(struct metallm__visit *v)
     struct metallm__journal *journal = v->worker->shared->journal;
     struct metallm__decision_id id;
     char text[METALLM__DECISION_ID_LEN + 2];
-    if (!path_rest(v, "/v1/decisions/", text, sizeof text) ||
+    if (!metallm__visit_path_rest(v, "/v1/decisions/", text, sizeof text) ||
         !metallm__journal_find(journal, text, strlen(text), key_id(v), &id)) {
         refuse_decision(v);
         return;
@@ -353,11 +258,21 @@ const struct metallm__endpoint_row metallm__endpoints[] = {
      metallm__completion_begin},
     {METALLM__POST, "/v1/embeddings", METALLM__EP_EMBEDDINGS, METALLM__CLIENT, CHAT,
      metallm__embedding_begin},
+    {METALLM__POST, "/v1/responses", METALLM__EP_RESPONSES, METALLM__CLIENT, CHAT,
+     metallm__responses_begin},
+    {METALLM__GET, "/v1/responses/", METALLM__EP_RESPONSES, METALLM__CLIENT, PLAIN, stored_begin},
+    {METALLM__POST, "/v1/responses/", METALLM__EP_RESPONSES, METALLM__CLIENT, PLAIN, stored_begin},
+    {METALLM__DELETE, "/v1/responses/", METALLM__EP_RESPONSES, METALLM__CLIENT, PLAIN,
+     stored_begin},
+    {METALLM__POST, "/v1/messages", METALLM__EP_MESSAGES, METALLM__CLIENT, CHAT,
+     metallm__messages_begin},
+    {METALLM__POST, "/v1/messages/count_tokens", METALLM__EP_COUNT_TOKENS, METALLM__CLIENT, CHAT,
+     metallm__count_begin},
     {METALLM__POST, "/v1/route", METALLM__EP_ROUTE, METALLM__CLIENT, CHAT, metallm__route_begin},
     {METALLM__POST, "/v1/feedback", METALLM__EP_FEEDBACK, METALLM__CLIENT, WAIT, feedback_begin},
     {METALLM__GET, "/v1/decisions/", METALLM__EP_DECISIONS, METALLM__CLIENT, WAIT, decision_begin},
-    {METALLM__GET, "/v1/models", METALLM__EP_MODELS, METALLM__CLIENT, PLAIN, models_begin},
-    {METALLM__GET, "/v1/models/", METALLM__EP_MODELS, METALLM__CLIENT, PLAIN, model_begin},
+    {METALLM__GET, "/v1/models", METALLM__EP_MODELS, METALLM__CLIENT, PLAIN, metallm__models_begin},
+    {METALLM__GET, "/v1/models/", METALLM__EP_MODELS, METALLM__CLIENT, PLAIN, metallm__model_begin},
     {METALLM__GET, "/healthz", METALLM__EP_HEALTH, METALLM__OPEN, PLAIN, health_begin},
     {METALLM__GET, "/readyz", METALLM__EP_HEALTH, METALLM__OPEN, PLAIN, ready_begin},
     {METALLM__GET, "/", METALLM__EP_STATUS, METALLM__ADMIN, PLAIN, metallm__status_begin},

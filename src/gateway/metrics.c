@@ -22,6 +22,10 @@ const char *metallm__endpoint_name(enum metallm__endpoint e)
     static const char *const names[METALLM__ENDPOINTS] = {[METALLM__EP_CHAT] = "chat",
                                                           [METALLM__EP_COMPLETIONS] = "completions",
                                                           [METALLM__EP_EMBEDDINGS] = "embeddings",
+                                                          [METALLM__EP_RESPONSES] = "responses",
+                                                          [METALLM__EP_MESSAGES] = "messages",
+                                                          [METALLM__EP_COUNT_TOKENS] =
+                                                              "count_tokens",
                                                           [METALLM__EP_MODELS] = "models",
                                                           [METALLM__EP_FEEDBACK] = "feedback",
                                                           [METALLM__EP_ROUTE] = "route",

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "base/error.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -61,7 +62,8 @@ static void refuse_key(struct metallm__visit *v, struct metallm__span token)
         .status = 401, .type = "invalid_request_error", .code = "invalid_api_key"};
     metallm__visit_refuse(v, &no,
                           token.n == 0
-                              ? "no API key: send one as 'Authorization: Bearer mk_...'"
+                              ? "no API key: send one as 'Authorization: Bearer mk_...' or "
+                                "'x-api-key: mk_...'"
                               : "this API key is not known here, was revoked or has expired");
 }
 
@@ -87,6 +89,56 @@ static bool admit(struct metallm__visit *v, enum metallm__access access)
         .status = 403, .type = "invalid_request_error", .code = "admin_only"};
     metallm__visit_refuse(v, &no, "this needs the admin key");
     return false;
+}
+
+/* ---- Which surface. ---- */
+
+static bool begins(struct metallm__span path, const char *start)
+{
+    size_t n = strlen(start);
+    return path.n >= n && memcmp(path.p, start, n) == 0 &&
+           (path.n == n || path.p[n] == '/' || path.p[n] == '?');
+}
+
+const struct metallm__surface *metallm__surface_of_path(struct metallm__span path)
+{
+    static const struct {
+        const char *path;
+        enum metallm__wire_kind kind;
+    } surfaces[] = {{"/v1/messages", METALLM__WIRE_MESSAGES},
+                    {"/v1/responses", METALLM__WIRE_RESPONSES},
+                    {"/v1/chat", METALLM__WIRE_CHAT},
+                    {"/v1/completions", METALLM__WIRE_COMPLETION},
+                    {"/v1/embeddings", METALLM__WIRE_EMBEDDING}};
+    for (size_t i = 0; i < sizeof surfaces / sizeof *surfaces; i++)
+        if (begins(path, surfaces[i].path))
+            return metallm__surface_of(surfaces[i].kind);
+    return NULL;
+}
+
+/* Anthropic's clients name a version with every request. */
+static const struct metallm__surface *surface_of(const struct metallm__request *http)
+{
+    const struct metallm__surface *surface = metallm__surface_of_path(http->path);
+    if (surface != NULL)
+        return surface;
+    return metallm__headers_value(http->headers, "anthropic-version").n > 0
+               ? metallm__surface_of(METALLM__WIRE_MESSAGES)
+               : metallm__surface_of(METALLM__WIRE_CHAT);
+}
+
+void metallm__worker_refusal(void *payload, struct metallm__span target, int status,
+                             const char *message, struct metallm__buf *out)
+{
+    (void)payload;
+    const struct metallm__surface *surface = metallm__surface_of_path(target);
+    const struct metallm__wire_refusal why = {
+        .message = message,
+        .type = status >= 500 && status != 501 && status != 505 ? "server_error"
+                                                                : "invalid_request_error",
+        .code = status == 408 ? "request_timeout" : NULL,
+        .status = status};
+    (surface != NULL ? surface : metallm__surface_of(METALLM__WIRE_CHAT))->error_out(out, &why);
 }
 
 /* ---- Which endpoint. ---- */
@@ -178,6 +230,7 @@ void metallm__worker_handle(void *payload, struct metallm__exchange *x)
     v->http = http;
     v->world = metallm__world_take(metallm__worker_world(w));
     v->endpoint = row == NULL ? METALLM__EP_OTHER : row->endpoint;
+    v->surface = surface_of(http);
     v->router_slot = v->llm_slot = METALLM__METRICS_NONE;
     v->begun_ns = http->begun_ns;
     w->open++;
@@ -199,18 +252,25 @@ void metallm__reply_add(struct metallm__reply *r, const char *name, struct metal
         r->headers[r->count++] = (struct metallm__header){metallm__span_of(name), value};
 }
 
-/* The given headers with the type and the id before them. */
+#define HEADERS_MAX (METALLM__REPLY_HEADERS_MAX + 3u)
+
+/* The given headers with the type and the id before them; Anthropic's clients know the id by
+ * another name. */
 static struct metallm__headers compose(const struct metallm__visit *v,
                                        const struct metallm__reply *r,
-                                       struct metallm__header room[METALLM__REPLY_HEADERS_MAX + 2])
+                                       struct metallm__header room[HEADERS_MAX])
 {
+    size_t count = 2;
     room[0] =
         (struct metallm__header){METALLM__SPAN("content-type"),
                                  metallm__span_of(r->type == NULL ? "application/json" : r->type)};
     room[1] = (struct metallm__header){METALLM__SPAN("x-request-id"),
                                        metallm__span(v->id, METALLM__REQUEST_ID_LEN)};
-    memcpy(room + 2, r->headers, r->count * sizeof *r->headers);
-    return (struct metallm__headers){room, r->count + 2};
+    if (v->surface == metallm__surface_of(METALLM__WIRE_MESSAGES))
+        room[count++] = (struct metallm__header){METALLM__SPAN("request-id"),
+                                                 metallm__span(v->id, METALLM__REQUEST_ID_LEN)};
+    memcpy(room + count, r->headers, r->count * sizeof *r->headers);
+    return (struct metallm__headers){room, r->count + count};
 }
 
 static bool is_logged(const struct metallm__visit *v, int status)
@@ -251,7 +311,7 @@ void metallm__visit_over(struct metallm__visit *v, int status)
 void metallm__visit_reply(struct metallm__visit *v, const struct metallm__reply *r,
                           struct metallm__span body, const struct metallm__hold *hold)
 {
-    struct metallm__header room[METALLM__REPLY_HEADERS_MAX + 2];
+    struct metallm__header room[HEADERS_MAX];
     bool is_gone = metallm__exchange_is_gone(v->x);
     metallm__reply(v->x, r->status, compose(v, r, room), body, hold);
     metallm__visit_over(v, is_gone ? 499 : r->status);
@@ -259,7 +319,7 @@ void metallm__visit_reply(struct metallm__visit *v, const struct metallm__reply 
 
 void metallm__visit_stream(struct metallm__visit *v, const struct metallm__reply *r)
 {
-    struct metallm__header room[METALLM__REPLY_HEADERS_MAX + 2];
+    struct metallm__header room[HEADERS_MAX];
     metallm__reply_head(v->x, r->status, compose(v, r, room), METALLM__LENGTH_UNKNOWN);
 }
 
@@ -277,9 +337,12 @@ void metallm__visit_refuse(struct metallm__visit *v, const struct metallm__refus
         metallm__reply_add(&r, "allow", metallm__span_of(why->allow));
     struct metallm__buf body;
     metallm__buf_init(&body, 65536);
-    struct metallm__wire_refusal text = {
-        .message = message, .type = why->type, .param = why->param, .code = why->code};
-    metallm__wire_error_write(&body, &text);
+    struct metallm__wire_refusal text = {.message = message,
+                                         .type = why->type,
+                                         .param = why->param,
+                                         .code = why->code,
+                                         .status = why->status};
+    v->surface->error_out(&body, &text);
     metallm__visit_reply(v, &r, metallm__span(body.data, body.len), NULL);
     metallm__buf_fini(&body);
 }
@@ -310,6 +373,42 @@ void metallm__visit_fail(struct metallm__visit *v, const metallm_error *err)
         break;
     }
     metallm__visit_refuse(v, &why, err->message);
+}
+
+void metallm__visit_buffer(struct metallm__visit *v, const char *type, struct metallm__buf *b)
+{
+    struct metallm__reply r = {.status = 200, .type = type};
+    metallm_error err;
+    if (metallm__buf_check(b, &err) == METALLM_OK)
+        metallm__visit_reply(v, &r, metallm__span(b->data, b->len), NULL);
+    else
+        metallm__visit_fail(v, &err);
+    metallm__buf_fini(b);
+    metallm__visit_free(v);
+}
+
+bool metallm__visit_path_rest(const struct metallm__visit *v, const char *prefix, char *out,
+                              size_t room)
+{
+    struct metallm__span path = v->http->path;
+    size_t n = 0;
+    for (size_t i = strlen(prefix); i < path.n; i++) {
+        char c = path.p[i];
+        unsigned code = 0;
+        if (c == '%') {
+            char hex[3] = {i + 2 < path.n ? path.p[i + 1] : 'x',
+                           i + 2 < path.n ? path.p[i + 2] : 'x', '\0'};
+            if (sscanf(hex, "%2x", &code) != 1 || strspn(hex, "0123456789abcdefABCDEF") != 2)
+                return false;
+            c = (char)code;
+            i += 2;
+        }
+        if (n + 1 >= room || c == '\0')
+            return false;
+        out[n++] = c;
+    }
+    out[n] = '\0';
+    return true;
 }
 
 void metallm__visit_free(struct metallm__visit *v)

@@ -97,11 +97,12 @@ struct metallm__visit {
     const struct metallm__request *http; /* until answered */
     struct metallm__world *world;        /* held */
     enum metallm__endpoint endpoint;
-    const struct metallm__keyring *ring; /* of key; held */
-    const struct metallm__key *key;      /* NULL: without keys */
-    bool is_admin;                       /* came with the admin key, or needs none */
-    int status;                          /* what was answered; 499: the client had gone */
-    uint32_t router_slot, llm_slot;      /* for metrics; METALLM__METRICS_NONE */
+    const struct metallm__surface *surface; /* whose errors the client understands */
+    const struct metallm__keyring *ring;    /* of key; held */
+    const struct metallm__key *key;         /* NULL: without keys */
+    bool is_admin;                          /* came with the admin key, or needs none */
+    int status;                             /* what was answered; 499: the client had gone */
+    uint32_t router_slot, llm_slot;         /* for metrics; METALLM__METRICS_NONE */
     uint64_t begun_ns;
     struct metallm__trace trace;
     char id[METALLM__REQUEST_ID_LEN + 1];
@@ -130,6 +131,7 @@ void metallm__reply_add(struct metallm__reply *r, const char *name, struct metal
 /* Whole; body is copied or, where hold is given, referred to. x-request-id is added. */
 void metallm__visit_reply(struct metallm__visit *v, const struct metallm__reply *r,
                           struct metallm__span body, const struct metallm__hold *hold);
+/* type and code are OpenAI's; another surface goes by the status. */
 struct metallm__refusal {
     int status;
     const char *type, *code, *param; /* code and param may be NULL */
@@ -140,6 +142,12 @@ void metallm__visit_refuse(struct metallm__visit *v, const struct metallm__refus
                            const char *message);
 /* By a status code of ours: what the client did wrong is 400, the rest 500 or 503. */
 void metallm__visit_fail(struct metallm__visit *v, const metallm_error *err);
+/* Answers 200 with what was written (type NULL: JSON), or says why it could not be; frees the
+ * buffer and the visit. */
+void metallm__visit_buffer(struct metallm__visit *v, const char *type, struct metallm__buf *b);
+/* What stands behind a prefix in the path, percent signs decoded. False: malformed or too long. */
+bool metallm__visit_path_rest(const struct metallm__visit *v, const char *prefix, char *out,
+                              size_t room);
 /* The head of an answer that comes in pieces. */
 void metallm__visit_stream(struct metallm__visit *v, const struct metallm__reply *r);
 /* The exchange has ended (by end or abort): counts and logs. */
@@ -147,6 +155,11 @@ void metallm__visit_over(struct metallm__visit *v, int status);
 /* Gives back what the visit holds, and its memory. Answered before. */
 void metallm__visit_free(struct metallm__visit *v);
 
+/* The surface of a path; NULL: any may be meant. */
+const struct metallm__surface *metallm__surface_of_path(struct metallm__span path);
+/* What the server refuses by itself (a body too large, ...), in the shape of the path's surface. */
+void metallm__worker_refusal(void *payload, struct metallm__span target, int status,
+                             const char *message, struct metallm__buf *out);
 /* Entry of every request: finds the endpoint, checks the key, begins. */
 void metallm__worker_handle(void *payload, struct metallm__exchange *x);
 

@@ -109,6 +109,7 @@ static int make_server(struct metallm__worker *w, metallm_error *err)
     struct metallm__http_server_options options = {.limits = &limits,
                                                    .guard = w->shared->guard,
                                                    .handle = metallm__worker_handle,
+                                                   .refusal = metallm__worker_refusal,
                                                    .payload = w,
                                                    .drained = drained};
     return metallm__http_server_new(&w->server, w->loop, &options, err);

@@ -74,6 +74,21 @@ static size_t take_prices(const struct metallm__config_model *model,
     return count;
 }
 
+/* Kinds whose bodies may pass, of those that the protocol has: of the servers that speak OpenAI's,
+ * not all serve /completions, and few /responses. */
+static unsigned native_of(const struct metallm__config_model *m,
+                          const struct metallm__config_deployment *d)
+{
+    unsigned kinds = (1u << METALLM__WIRE_KINDS) - 1;
+    if (strcmp(d->protocol, "openai") != 0)
+        return kinds;
+    if ((m->abilities & METALLM__ABLE_COMPLETIONS) == 0)
+        kinds &= ~(1u << METALLM__WIRE_COMPLETION);
+    if ((m->abilities & METALLM__ABLE_RESPONSES) == 0)
+        kinds &= ~(1u << METALLM__WIRE_RESPONSES);
+    return kinds;
+}
+
 static size_t take_deployments(const struct metallm__config *c,
                                const struct metallm__config_model *model,
                                struct metallm__deployment_options *out,
@@ -84,6 +99,12 @@ static size_t take_deployments(const struct metallm__config *c,
         const struct metallm__config_deployment *d = &model->deployments[i];
         out[i] = (struct metallm__deployment_options){
             .base_url = d->base_url,
+            .protocol = d->protocol,
+            .region = d->region[0] == '\0' ? NULL : d->region,
+            .aws_profile = d->aws_profile[0] == '\0' ? NULL : d->aws_profile,
+            .azure_version = d->azure_version[0] == '\0' ? NULL : d->azure_version,
+            .native = native_of(model, d),
+            .max_tokens = (uint32_t)model->max_tokens,
             .model = d->model,
             .key = d->api_key[0] == '\0' ? NULL : d->api_key,
             .headers = headers + taken,
@@ -114,12 +135,15 @@ static enum metallm__llm_state state_of(const struct metallm__config_model *m)
                         : METALLM__LLM_ACTIVE;
 }
 
-/* Which requests it answers, as upstream numbers them. */
+/* Which requests it answers, as upstream numbers them; who answers chat answers every conversation.
+ */
 static unsigned kinds_of(const struct metallm__config_model *m)
 {
     unsigned kinds = 0;
     if ((m->abilities & METALLM__ABLE_CHAT) != 0)
         kinds |= 1u << METALLM__WIRE_CHAT;
+    if ((m->abilities & METALLM__ABLE_RESPONSES) != 0)
+        kinds |= 1u << METALLM__WIRE_RESPONSES;
     if ((m->abilities & METALLM__ABLE_COMPLETIONS) != 0)
         kinds |= 1u << METALLM__WIRE_COMPLETION;
     if ((m->abilities & METALLM__ABLE_EMBEDDINGS) != 0)
@@ -127,10 +151,9 @@ static unsigned kinds_of(const struct metallm__config_model *m)
     return kinds;
 }
 
-static int make_llms(struct metallm__world *w, const struct metallm__world *before,
-                     metallm_error *err)
+int metallm__world_llms(struct metallm__llms **out, const struct metallm__config *c,
+                        const struct metallm__llms *before, metallm_error *err)
 {
-    const struct metallm__config *c = w->config;
     struct llm_room room;
     int rc = room_init(&room, c, err);
     size_t price = 0, deployment = 0, header = 0;
@@ -158,8 +181,7 @@ static int make_llms(struct metallm__world *w, const struct metallm__world *befo
         header += headers;
     }
     if (rc == METALLM_OK)
-        rc = metallm__llms_new(&w->llms, room.llms, c->model_count,
-                               before == NULL ? NULL : before->llms, err);
+        rc = metallm__llms_new(out, room.llms, c->model_count, before, err);
     room_fini(&room);
     return rc == METALLM_OK ? rc : metallm__error_prefix(err, rc, "%s", c->path);
 }
@@ -241,7 +263,8 @@ static int fill(struct metallm__world *w, const struct metallm__world_parts *par
         w->llm_slots[m] = metallm__metrics_llm(parts->metrics, c->models[m].name);
     for (uint32_t r = 0; r < c->router_count; r++)
         w->router_slots[r] = metallm__metrics_router(parts->metrics, c->routers[r].name);
-    int rc = make_llms(w, parts->before, err);
+    int rc =
+        metallm__world_llms(&w->llms, c, parts->before == NULL ? NULL : parts->before->llms, err);
     for (uint32_t r = 0; r < c->router_count && rc == METALLM_OK; r++)
         if (c->routers[r].grader_count > 0)
             rc = metallm__graders_new(&w->graders[r], &c->routers[r], err);

@@ -41,6 +41,10 @@ METALLM_MUSTCHECK int metallm__world_new(struct metallm__world **out,
                                          const struct metallm__config *config,
                                          const struct metallm__world_parts *parts,
                                          metallm_error *err);
+/* The LLMs of a config alone; before as in llms.h. The caller holds one reference. */
+METALLM_MUSTCHECK int metallm__world_llms(struct metallm__llms **out,
+                                          const struct metallm__config *config,
+                                          const struct metallm__llms *before, metallm_error *err);
 struct metallm__world *metallm__world_take(struct metallm__world *w);
 void metallm__world_drop(struct metallm__world *w); /* NULL is fine */
 
