@@ -114,7 +114,7 @@ static bool is_gateway(const struct doctor *d, const struct metallm__config_addr
              d->config->tls_cert[0] != '\0' ? "s" : "", is_six ? "[" : "", host, is_six ? "]" : "",
              a->port);
     const struct cli_probe probe = {.url = url, .ca_file = "", .timeout_ms = 2000};
-    int rc = cli_probe_get(&probe, &answer, NULL);
+    int rc = cli_probe_ask(&probe, &answer, NULL);
     metallm__buf_fini(&answer.body);
     return rc == METALLM_OK && answer.status == 200;
 }

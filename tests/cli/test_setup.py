@@ -118,8 +118,9 @@ class Doctor(Setup):
         return {(c["about"], c["verdict"]): c["message"] for c in told["checks"]}
 
     def test_what_is_well(self):
+        (self.folder / "key").write_text("sk-good-canary\n")
         found = self.doctor(f"models:\n- {{name: big, base_url: '{self.url}', api_key: "
-                            "sk-good-canary, price: {input: 1, output: 1}}\n"
+                            f"'file:{self.folder}/key', price: {{input: 1, output: 1}}}}\n"
                             "routers: [{name: auto}]\n")
         self.assertEqual({verdict for _, verdict in found}, {"ok"}, found)
         self.assertIn("lists the model", found["model big", "ok"])
@@ -130,13 +131,17 @@ class Doctor(Setup):
             f"- {{name: b, base_url: '{self.url}', api_key: sk-good-canary}}\n"
             "- {name: c, base_url: 'http://127.0.0.1:9/v1'}\n"
             "- {name: d, base_url: 'http://no-such-host.invalid/v1'}\n"
-            f"routers: [{{name: auto, file: '{self.folder}/none.safetensors'}}]\n"
-            f"prices: {self.folder}/none.yaml\n")
+            f"routers: [{{name: auto, file: '{self.folder}/none.safetensors'}}]\n")
         self.assertIn("the key is refused (401)", found["model a", "fail"])
         self.assertIn("does not list 'b'", found["model b", "warn"])
         self.assertIn("refused", found["model c", "fail"])
         self.assertIn("model d", {about for about, verdict in found if verdict == "fail"})
         self.assertIn("none.safetensors", found["router auto", "fail"])
+        self.assertIn("line 5 holds a key itself", found["configuration", "warn"])
+
+    def test_a_price_file_that_cannot_be_read(self):
+        found = self.doctor("models: [{name: a, base_url: 'http://127.0.0.1:9/v1'}]\n"
+                            f"prices: {self.folder}/none.yaml\n")
         self.assertIn("none.yaml", found["prices", "fail"])
 
     def test_a_bad_configuration_is_told_with_its_line(self):
@@ -192,6 +197,16 @@ class Texts(ToolTest):
         made = self.succeeds("help", "--markdown", "config").stdout
         kept = (ROOT / "docs/config.md").read_text(encoding="utf-8")
         self.assertEqual(made, kept, "metallm help --markdown config > docs/config.md")
+
+    def test_the_tables_of_protocols_are_those_of_the_tool(self):
+        made = self.succeeds("help", "--markdown", "protocols").stdout
+        page = (ROOT / "docs/protocols.md").read_text(encoding="utf-8")
+        kept = page.partition("<!-- begin -->\n")[2].partition("<!-- end -->")[0]
+        self.assertEqual(made, kept, "metallm help --markdown protocols, in docs/protocols.md")
+        told = self.succeeds("help", "protocols").stdout
+        self.assertLessEqual(max(len(line) for line in told.splitlines()), 80)
+        for feature in re.findall(r"(?m)^\| \*\*(.*?)\*\*: ", made):
+            self.assertIn(f"\n  {feature}: ", told)
 
     def test_help_and_man_page_name_every_option(self):
         page = self.succeeds("help", "config").stdout
