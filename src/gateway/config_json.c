@@ -21,6 +21,19 @@ static void put_headers(struct metallm__jw *j, const struct metallm__config_head
     metallm__jw_close(j, '}');
 }
 
+/* A single secret is no list: most places have one key. */
+static void put_texts(struct metallm__jw *j, const struct metallm__strings *texts, bool is_secret)
+{
+    if (is_secret && texts->count == 1) {
+        metallm__jw_text(j, "***");
+        return;
+    }
+    metallm__jw_open(j, '[');
+    for (uint32_t i = 0; i < texts->count; i++)
+        metallm__jw_text(j, is_secret ? "***" : texts->items[i]);
+    metallm__jw_close(j, ']');
+}
+
 static void put_day(struct metallm__jw *j, int day)
 {
     char text[40];
@@ -43,7 +56,6 @@ static void put_records(struct metallm__jw *j, const struct metallm__option *o,
 static void put_value(struct metallm__jw *j, const struct metallm__option *o, const void *field)
 {
     char name[METALLM__CHOICE_BYTES];
-    const struct metallm__strings *texts = field;
     switch (o->kind) {
     case METALLM__OPT_TEXT:
         metallm__jw_text(j, *(const char *const *)field);
@@ -70,12 +82,9 @@ static void put_value(struct metallm__jw *j, const struct metallm__option *o, co
     case METALLM__OPT_DAY:
         put_day(j, *(const int *)field);
         break;
-    case METALLM__OPT_TEXTS:
     case METALLM__OPT_SECRETS:
-        metallm__jw_open(j, '[');
-        for (uint32_t i = 0; i < texts->count; i++)
-            metallm__jw_text(j, o->kind == METALLM__OPT_SECRETS ? "***" : texts->items[i]);
-        metallm__jw_close(j, ']');
+    case METALLM__OPT_TEXTS:
+        put_texts(j, field, o->kind == METALLM__OPT_SECRETS);
         break;
     case METALLM__OPT_HEADERS:
         put_headers(j, field);
