@@ -10,6 +10,8 @@ static const struct metallm__surface *const surfaces[METALLM__WIRE_KINDS] = {
     [METALLM__WIRE_COMPLETION] = &metallm__surface_completion,
     [METALLM__WIRE_EMBEDDING] = &metallm__surface_embedding,
     [METALLM__WIRE_RESPONSES] = &metallm__surface_responses,
+    [METALLM__WIRE_MESSAGES] = &metallm__surface_messages,
+    [METALLM__WIRE_COUNT] = &metallm__surface_messages,
 };
 
 const struct metallm__surface *metallm__surface_of(enum metallm__wire_kind kind)
