@@ -91,8 +91,11 @@ static bool read_ask(struct metallm__chat *c, enum metallm__wire_kind kind)
     metallm_error err = {0};
     const char *param = NULL;
     int rc = metallm__wire_request_read(&c->request, kind, c->visit.http->body, &param, &err);
-    if (kind == METALLM__WIRE_MESSAGES || kind == METALLM__WIRE_COUNT)
-        c->request.beta = metallm__headers_value(c->visit.http->headers, "anthropic-beta");
+    if (kind == METALLM__WIRE_MESSAGES || kind == METALLM__WIRE_COUNT) {
+        struct metallm__headers given = c->visit.http->headers;
+        c->request.version = metallm__headers_value(given, "anthropic-version");
+        c->request.beta = metallm__headers_value(given, "anthropic-beta");
+    }
     if (rc == METALLM_OK)
         rc = read_hint_headers(c, &err);
     if (rc == METALLM_OK)

@@ -317,6 +317,15 @@ static uint64_t least_ns(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static bool is_among(struct metallm__headers headers, struct metallm__span name)
+{
+    for (size_t i = 0; i < headers.count; i++)
+        if (headers.at[i].name.n == name.n &&
+            strncasecmp(headers.at[i].name.p, name.p, name.n) == 0)
+            return true;
+    return false;
+}
+
 /* Header lines that stand for this request alone. */
 static int sign(const struct metallm__ask *ask, const struct metallm__deployment *d,
                 struct metallm__buf *lines, struct metallm__header *headers, size_t *count,
@@ -328,9 +337,10 @@ static int sign(const struct metallm__ask *ask, const struct metallm__deployment
     int rc =
         d->wire->head_out(&d->target, &ask->out, metallm__loop_wall_ms(ask->u->loop), lines, err);
     struct metallm__span rest = metallm__span(lines->data, lines->len);
+    struct metallm__headers own = {d->headers, d->header_count};
     while (rc == METALLM_OK && *count < HEADERS_MAX &&
            metallm__header_line(&rest, &headers[*count]))
-        ++*count;
+        *count += !is_among(own, headers[*count].name); /* the config's own wins */
     return rc;
 }
 

@@ -77,6 +77,7 @@ void metallm__wire_native_out(const struct metallm__wire *w, const struct metall
                               const struct metallm__wire_target *t, struct metallm__wire_out *out)
 {
     out->path = metallm__span_of(w->native_paths[r->kind]);
+    out->version = r->version;
     out->beta = r->beta;
     struct edit edits[EDITS_MAX] = {{r->model_at, t->model_json}};
     size_t count = 1;

@@ -60,7 +60,9 @@ struct metallm__wire_request {
     enum metallm__wire_kind kind;
     struct metallm__span body;  /* the client's bytes, borrowed: they outlive the request */
     struct metallm__span model; /* decoded; len >= 1 */
-    struct metallm__span beta;  /* MESSAGES: header anthropic-beta, set by who reads headers */
+    /* MESSAGES, COUNT: headers anthropic-version and anthropic-beta, set by who reads headers: the
+     * body was written for them. */
+    struct metallm__span version, beta;
     bool is_stream;
     bool wants_usage; /* stream_options.include_usage is true */
     struct metallm__wire_hints hints;

@@ -65,13 +65,14 @@ struct metallm__wire_out {
                                 * May end in a query */
     struct metallm__span spans[METALLM__WIRE_SPANS_MAX];
     unsigned span_count;
-    size_t body_bytes;         /* of all spans */
-    bool is_usage_dropped;     /* the extra usage event is not the client's: stream_init needs it */
-    bool is_translated;        /* the answer comes in another protocol than the client's */
-    uint64_t dropped;          /* features of the talk that were left out: those that its verdicts
-                                * tell, and what talk_out adds */
-    struct metallm__span beta; /* the client's anthropic-beta header, for head_out; else empty */
-    struct metallm__buf made;  /* the body, where it had to be written */
+    size_t body_bytes;     /* of all spans */
+    bool is_usage_dropped; /* the extra usage event is not the client's: stream_init needs it */
+    bool is_translated;    /* the answer comes in another protocol than the client's */
+    uint64_t dropped;      /* features of the talk that were left out: those that its verdicts
+                            * tell, and what talk_out adds */
+    struct metallm__span version, beta; /* native: the client's anthropic-version and -beta headers,
+                                         * for head_out; else empty */
+    struct metallm__buf made;           /* the body, where it had to be written */
     struct metallm__buf path_made;
 };
 void metallm__wire_out_fini(struct metallm__wire_out *out); /* a cleared record is fine */
