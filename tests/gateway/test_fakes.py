@@ -3,15 +3,18 @@
 """The upstreams of the conformance matrix are right: the providers' own SDKs understand them, and
 they refuse what the providers refuse. No gateway takes part."""
 import base64
+import http.client
 import json
-import pathlib
-import sys
 import unittest
+import urllib.parse
 
 try:
     import anthropic
     import boto3
+    import botocore.auth
+    import botocore.awsrequest
     import botocore.config
+    import botocore.credentials
     import botocore.exceptions
     import openai
     from google import genai
@@ -155,12 +158,13 @@ class BedrockRuntime(FakeTest):
             fake = self.fake(Bedrock, model=model)
             client = self.client(fake)
             body = json.dumps({"inputText": "Hi [[text/t]]"})
-            told = json.loads(client.invoke_model(modelId=model, body=body)["body"].read())
+            ask = {"modelId": model, "body": body, "contentType": "application/json"}
+            told = json.loads(client.invoke_model(**ask)["body"].read())
             if "embed" in model:
                 self.assertEqual(len(told["embedding"]), 1024)
                 continue
             self.assertEqual(told["results"][0]["outputText"], scripts.TEXT)
-            stream = client.invoke_model_with_response_stream(modelId=model, body=body)["body"]
+            stream = client.invoke_model_with_response_stream(**ask)["body"]
             self.assertEqual("".join(json.loads(e["chunk"]["bytes"])["outputText"] for e in stream),
                              scripts.TEXT)
             self.no_faults(fake)
@@ -182,10 +186,14 @@ class BedrockRuntime(FakeTest):
 
 
 class GoogleGemini(FakeTest):
-    def test_googles_own_client(self):
-        fake = self.fake(Gemini, model="gemini-conform")
-        client = genai.Client(api_key=fake.key, http_options=google.HttpOptions(
+    def client(self, model="gemini-conform"):
+        fake = self.fake(Gemini, model=model)
+        fake.is_camel = False
+        return fake, genai.Client(api_key=fake.key, http_options=google.HttpOptions(
             base_url=fake.root, api_version="v1beta"))
+
+    def test_googles_own_client(self):
+        fake, client = self.client()
         for script, said in scripts.SCRIPTS.items():
             config = google.GenerateContentConfig(system_instruction="Be brief.", temperature=0.5,
                                                   max_output_tokens=100, stop_sequences=["X"])
@@ -206,14 +214,16 @@ class GoogleGemini(FakeTest):
             self.assertEqual(calls, [(p[2], p[3]) for p in said.calls()])
             self.assertEqual(last.candidates[0].finish_reason, whole.candidates[0].finish_reason)
             self.assertEqual(last.usage_metadata, whole.usage_metadata)
-        told = client.models.embed_content(model="gemini-conform", contents=["a [[text/e]]", "b"])
+        self.no_faults(fake)
+
+    def test_embeddings(self):
+        fake, client = self.client("embedding-conform")
+        told = client.models.embed_content(model=fake.model, contents=["a [[text/e]]", "b"])
         self.assertEqual(told.embeddings[1].values[2], 1.0)
         self.no_faults(fake)
 
     def test_tools_images_and_schemas(self):
-        fake = self.fake(Gemini, model="gemini-conform")
-        client = genai.Client(api_key=fake.key, http_options=google.HttpOptions(
-            base_url=fake.root, api_version="v1beta"))
+        fake, client = self.client()
         contents = [
             google.Content(role="user", parts=[
                 google.Part(text="What? [[json/h]]"),
@@ -232,6 +242,145 @@ class GoogleGemini(FakeTest):
         self.assertEqual(asked["turns"][3], ("user", ("result", 0, [("text", "Sunny")], False)))
         self.assertEqual(asked["options"]["format"], {"schema": asks.ANSWER})
         self.no_faults(fake)
+
+
+def ask_openai(**more):
+    return {"model": "m", "messages": [{"role": "user", "content": "[[text/x]]"}], **more}
+
+
+def ask_claude(*turns, **more):
+    return {"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "[[text/x]]"}, *turns], **more}
+
+
+def ask_google(*contents, **more):
+    return {"contents": [{"role": "user", "parts": [{"text": "[[text/x]]"}]}, *contents], **more}
+
+
+def call(number, name="f"):
+    return {"id": f"c{number}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+
+
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/tiff", "data": "AAAA"}}
+USE = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {}}]}
+CALLED = {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]}
+
+
+@NEEDS_SDKS
+class Strictness(FakeTest):
+    """What the providers refuse, the fakes refuse, in the provider's own shape."""
+
+    def refused(self, fake, path, headers, bodies):
+        for body in bodies:
+            with self.subTest(fake=fake.name, body=json.dumps(body)[:200]):
+                fake.faults.clear()
+                connection = http.client.HTTPConnection("127.0.0.1", fake.port, timeout=20)
+                connection.request("POST", path, json.dumps(body),
+                                   {"Content-Type": "application/json", **headers})
+                answer = connection.getresponse()
+                told = answer.read()
+                connection.close()
+                is_good = body is bodies[0]  # the first one shows that the others fail for a reason
+                self.assertEqual(answer.status, 200 if is_good else 400, told)
+                self.assertEqual(bool(fake.faults), not is_good)
+
+    def test_openai(self):
+        fake = self.fake(OpenAI)
+        self.refused(fake, "/v1/chat/completions", {"Authorization": f"Bearer {fake.key}"}, [
+            ask_openai(), ask_openai(max_token=3), ask_openai(temperature="1"),
+            ask_openai(temperature=2.5), ask_openai(stop=["a"] * 5), ask_openai(tools=[]),
+            ask_openai(tool_choice="auto"), ask_openai(stream_options={"include_usage": True}),
+            ask_openai(model="other"), ask_openai(max_tokens=1, max_completion_tokens=1),
+            {"model": "m", "messages": ask_openai()["messages"] + [
+                {"role": "assistant", "tool_calls": [call(1)]}]},
+            {"model": "m", "messages": ask_openai()["messages"] + [
+                {"role": "tool", "tool_call_id": "c9", "content": "x"}]},
+            {"model": "m", "messages": [{"role": "user", "content": [
+                {"type": "text", "text": "[[text/x]]", "more": 1}]}]}])
+
+    def test_responses(self):
+        fake = self.fake(Responses)
+        good = {"model": "m", "input": "[[text/x]]"}
+        turn = {"role": "user", "content": "[[text/x]]"}
+        self.refused(fake, "/v1/responses", {"Authorization": f"Bearer {fake.key}"}, [
+            good, {**good, "max_tokens": 3}, {**good, "max_output_tokens": 4},
+            {**good, "tools": [{"type": "function", "name": "f"}]},
+            {**good, "input": [turn, {"type": "function_call", "call_id": "c", "name": "f",
+                                      "arguments": "{}"}]},
+            {**good, "input": [turn, {"type": "reasoning", "id": "rs_1", "summary": [],
+                                      "encrypted_content": "forged"}]},
+            {**good, "input": [{"role": "user", "content": [
+                {"type": "output_text", "text": "[[text/x]]", "annotations": []}]}]}])
+
+    def test_anthropic(self):
+        fake = self.fake(Anthropic)
+        headers = {"x-api-key": fake.key, "anthropic-version": "2023-06-01"}
+        signed = {"type": "thinking", "thinking": "t", "signature": "forged"}
+        result = {"type": "tool_result", "tool_use_id": "t1", "content": "x"}
+        bad = ask_claude()
+        del bad["max_tokens"]
+        self.refused(fake, "/v1/messages", headers, [
+            ask_claude(), bad, ask_claude(temperature=1.5), ask_claude(top_x=1), ask_claude(USE),
+            ask_claude({"role": "user", "content": [result]}),
+            ask_claude(USE, {"role": "user", "content": [{"type": "text", "text": "x"}, result]}),
+            ask_claude({"role": "user", "content": []}), ask_claude({"role": "user", "content": " "}),
+            ask_claude({"role": "assistant", "content": "a "}),
+            ask_claude({"role": "assistant", "content": [signed]}),
+            ask_claude({"role": "user", "content": [IMAGE]}),
+            ask_claude(thinking={"type": "enabled", "budget_tokens": 1024}),
+            ask_claude(tool_choice={"type": "auto"}),
+            ask_claude(tools=[{"name": "f", "input_schema": {}}])])
+        self.refused(fake, "/v1/messages", {**headers, "anthropic-version": "2026-10-21"},
+                     [ask_claude(), ask_claude(temperature=1.0)])
+
+    def test_gemini(self):
+        fake = self.fake(Gemini)
+        answer = {"role": "user", "parts": [{"functionResponse": {"name": "g", "response": {}}}]}
+        self.refused(fake, "/v1beta/models/m:generateContent", {"x-goog-api-key": fake.key}, [
+            ask_google(), ask_google(system_instruction={}), ask_google(stream=True),
+            ask_google({"role": "assistant", "parts": [{"text": "a"}]}),
+            ask_google({"role": "model", "parts": []}), ask_google(CALLED),
+            ask_google(CALLED, answer), ask_google({"role": "user", "parts": [{}]}),
+            ask_google(generationConfig={"stopSequences": ["a"] * 6}),
+            ask_google(generationConfig={"maxTokens": 3}),
+            ask_google(generationConfig={"responseJsonSchema": {}}),
+            ask_google(toolConfig={"functionCallingConfig": {"mode": "ANY"}}),
+            ask_google({"role": "model", "parts": [{"text": "a", "thoughtSignature": "Zm9yZ2Vk"}]})])
+
+    def test_bedrock(self):
+        """boto3 signs; its own validation is off, so that the fake's is seen."""
+        model = "anthropic.claude-conform-v1:0"
+        fake = self.fake(Bedrock, model=model)
+        user = {"role": "user", "content": [{"text": "[[text/x]]"}]}
+        use = {"role": "assistant", "content": [
+            {"toolUse": {"toolUseId": "t", "name": "f", "input": {}}}]}
+        image = {"image": {"format": "tiff", "source": {"bytes": "AAAA"}}}
+        for number, body in enumerate((
+                {"messages": [user]}, {"messages": [user, user]}, {"messages": [user], "stream": True},
+                {"messages": [use]}, {"messages": [user, use]},
+                {"messages": [{"role": "user", "content": [{"text": "[[text/x]]"}, image]}]},
+                {"messages": [user], "inferenceConfig": {"temperature": 1.5}},
+                {"messages": [user], "inferenceConfig": {"maxTokens": 0}},
+                {"messages": [user], "toolConfig": {"tools": []}},
+                {"messages": [user], "system": [{"text": ""}]},
+                {"messages": [{"role": "user", "content": [{"text": "[[text/x]]", "image": {}}]}]})):
+            fake.faults.clear()
+            status = self.signed(fake, model, body)
+            self.assertEqual(status, 400 if number else 200, body)
+            self.assertEqual(bool(fake.faults), bool(number))
+        self.assertEqual(self.signed(fake, model, {"messages": [user]}, "another secret"), 400)
+
+    def signed(self, fake, model, body, secret=None):
+        url = f"{fake.root}/model/{urllib.parse.quote(model, safe='')}/converse"
+        request = botocore.awsrequest.AWSRequest(
+            "POST", url, data=json.dumps(body), headers={"Content-Type": "application/json"})
+        botocore.auth.SigV4Auth(botocore.credentials.Credentials(KEYS[0], secret or KEYS[1], KEYS[2]),
+                                "bedrock", REGION).add_auth(request)
+        connection = http.client.HTTPConnection("127.0.0.1", fake.port, timeout=20)
+        connection.request("POST", url.removeprefix(fake.root), request.data, dict(request.headers))
+        status = connection.getresponse().status
+        connection.close()
+        return status
 
 
 if __name__ == "__main__":

@@ -21,36 +21,37 @@ const calls = {
   count_tokens: (p, o) => anthropic.messages.countTokens(p, o),
 };
 
-async function streamed({ surface, params }, events) {
+async function streamed({ surface, params, options }, events) {
   if (surface === 'chat') {
-    const stream = openai.chat.completions.stream(params);
+    const stream = openai.chat.completions.stream(params, options);
     stream.on('chunk', (e) => events.push(structuredClone(e)));
     return stream.finalChatCompletion();
   }
   if (surface === 'messages') {
-    const stream = anthropic.messages.stream(params);
+    const stream = anthropic.messages.stream(params, options);
     stream.on('streamEvent', (e) => events.push(structuredClone(e)));
     return stream.finalMessage();
   }
   if (surface === 'responses') {
-    const stream = openai.responses.stream(params);
+    const stream = openai.responses.stream(params, options);
     stream.on('event', (e) => events.push(structuredClone(e)));
     return stream.finalResponse();
   }
-  const stream = await calls[surface]({ ...params, stream: true });
+  const stream = await calls[surface]({ ...params, stream: true }, options);
   for await (const event of stream) events.push(event);
   return null;
 }
 
 async function run(job) {
-  const { extra_body: extra, ...params } = job.params; // Python's way to send unnamed members
-  job = { ...job, params: { ...params, ...extra } };
+  // Python's way to send what its types do not name.
+  const { extra_body: extra, extra_headers: headers, ...params } = job.params;
+  job = { ...job, params: { ...params, ...extra }, options: { headers } };
   const outcome = { id: job.id, events: [], headers: {} };
   try {
     if (job.stream) {
       outcome.final = await streamed(job, outcome.events);
     } else {
-      const { data, response } = await calls[job.surface](job.params).withResponse();
+      const { data, response } = await calls[job.surface](job.params, job.options).withResponse();
       outcome.final = data;
       outcome.headers = Object.fromEntries(response.headers);
     }

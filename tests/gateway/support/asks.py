@@ -385,8 +385,9 @@ def messages(row):
         elif name == "user":
             params["metadata"] = {"user_id": value}
         elif name in ("temperature", "top_p", "top_k"):
-            # The API's own members, which the SDK of 2026 no longer names.
+            # Members of the API's older version, which the SDK of 2026 does not name.
             params.setdefault("extra_body", {})[name] = value
+            params["extra_headers"] = {"anthropic-version": "2023-06-01"}
         else:
             params[{"stop": "stop_sequences"}.get(name, name)] = value
     return params
@@ -402,7 +403,7 @@ def completions(row):
 
 def count_tokens(row):
     params = messages(row)
-    for name in ("max_tokens", "stop_sequences", "extra_body", "metadata"):
+    for name in ("max_tokens", "stop_sequences", "extra_body", "extra_headers", "metadata"):
         params.pop(name, None)
     return params
 

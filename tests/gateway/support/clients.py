@@ -6,6 +6,8 @@ A job is {"id", "surface", "stream", "params"}, its outcome
 "message", "body"} where the SDK raised something. Surfaces: chat, completions, responses,
 embeddings, messages, count_tokens."""
 import asyncio
+import functools
+import inspect
 import json
 import os
 import pathlib
@@ -43,6 +45,11 @@ def as_json(model):
     return model.to_dict(mode="json") if hasattr(model, "to_dict") else model
 
 
+async def settled(value):
+    """One SDK parses at once, the other when it is awaited."""
+    return await value if inspect.isawaitable(value) else value
+
+
 def told(error):
     body = getattr(error, "body", None)
     return {"class": type(error).__name__, "status": getattr(error, "status_code", None),
@@ -50,8 +57,8 @@ def told(error):
             "message": str(error), "body": body if isinstance(body, (dict, str)) else None}
 
 
-async def run(clients, job):
-    """One job by the Python SDKs."""
+async def run(clients, job, on_event=None):
+    """One job by the Python SDKs. on_event(event) -> True: the client hangs up."""
     outcome = {"id": job["id"], "events": [], "headers": {}}
     try:
         params = dict(job["params"])
@@ -59,28 +66,31 @@ async def run(clients, job):
             params["stream"] = True
         raw = await clients.call(job["surface"])(**params)
         outcome["headers"] = {k.lower(): v for k, v in raw.headers.items()}
+        outcome["sent"] = raw.http_request.content.decode()
         if job["stream"]:
-            async for event in raw.parse():
+            stream = await settled(raw.parse())
+            async for event in stream:
                 outcome["events"].append(as_json(event))
+                if on_event is not None and on_event(outcome["events"][-1]):
+                    await stream.close()
+                    return outcome
             outcome["final"] = FINALS[job["surface"]](outcome["events"])
         else:
-            parsed = raw.parse()
-            body = await raw.text() if asyncio.iscoroutinefunction(raw.text) else raw.text
-            outcome["final"] = json.loads(body() if callable(body) else body)
-            outcome["parsed"] = as_json(parsed)
+            outcome["parsed"] = as_json(await settled(raw.parse()))
+            outcome["final"] = json.loads(raw.http_response.content)
     except (openai.OpenAIError, anthropic.AnthropicError) as error:
         outcome["error"] = told(error)
     return outcome
 
 
-def run_all(base, jobs, **more):
-    """All jobs by the Python SDKs, many at once; {id: outcome}."""
+def run_all(base, jobs, on_event=None, **more):
+    """All jobs by the Python SDKs, many at once; {id: outcome}. on_event(job, event): see run."""
     async def go():
         clients, slots = Clients(base, **more), asyncio.Semaphore(AT_ONCE)
 
         async def one(job):
             async with slots:
-                return await run(clients, job)
+                return await run(clients, job, on_event and functools.partial(on_event, job))
         try:
             return await asyncio.gather(*map(one, jobs))
         finally:

@@ -16,7 +16,8 @@ TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 CALL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 IMAGE_BYTES_MAX = 10 << 20
 SEALS = {p[2] for s in SCRIPTS.values() for p in s.parts if p[0] == "reasoning"}
-# Members that models up to Claude 4.6 take, and that the SDK of 2026 no longer names.
+VERSIONS = ("2023-06-01", "2026-10-21")
+# Members of the older version alone, which the SDK of 2026 no longer names.
 SAMPLING = {"temperature", "top_p", "top_k"}
 KINDS = {400: "invalid_request_error", 401: "authentication_error", 402: "billing_error",
          403: "permission_error", 404: "not_found_error", 413: "request_too_large",
@@ -162,15 +163,19 @@ class Anthropic(Fake):
         return self.root + "/v1"
 
     def read(self, seen):
-        must(seen.header("x-api-key") == self.key and seen.header("authorization") is None,
-             "another key, or at another place")
-        must(seen.header("anthropic-version") == "2023-06-01",
-             f"anthropic-version {seen.header('anthropic-version')}")
+        must((seen.header("x-api-key"), seen.header("authorization")) in (
+            (self.key, None), (None, f"Bearer {self.key}")), "another key, or at another place")
+        version = seen.header("anthropic-version")
+        must(version in VERSIONS, f"anthropic-version {version}")
         path = seen.path.split("?")[0]  # the SDK's beta calls carry ?beta=true
         must(path in ("/v1/messages", "/v1/messages/count_tokens"), f"no such path: {seen.path}")
         asked = seen.json()
         is_count = path.endswith("count_tokens")
-        judged = {k: v for k, v in asked.items() if is_count or k not in SAMPLING}
+        judged = {k: v for k, v in asked.items() if is_count or version == VERSIONS[1]
+                  or k not in SAMPLING}
+        must(version == VERSIONS[0] or not any(
+            b["type"] == "document" for m in asked["messages"] if m["role"] == "assistant"
+            for b in blocks_of(m["content"])), "assistant messages hold no document blocks")
         wrong = strict.check(MessageCountTokensParams if is_count else MessageCreateParams, judged)
         must(wrong is None, wrong)
         must(asked["model"] == self.model, f"model {asked['model']!r}")

@@ -20,6 +20,10 @@ STATES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENI
           504: "DEADLINE_EXCEEDED"}
 
 
+FREE = {"args", "response", "parametersJsonSchema", "responseJsonSchema", "properties", "labels",
+        "$defs"}  # members whose own are the client's
+
+
 class Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
 
@@ -47,16 +51,22 @@ class EmbedRequest(Strict):
 
 def check_names(value, where="body"):
     """Members in camelCase alone, as the reference has them: the SDK's types take both forms."""
-    free = {"args", "response", "parametersJsonSchema", "responseJsonSchema", "properties",
-            "labels", "$defs"}
     if isinstance(value, dict):
         for name, inner in value.items():
             must("_" not in name, f"{where}: {name} is not in camelCase")
-            if name not in free:
+            if name not in FREE:
                 check_names(inner, f"{where}.{name}")
     elif isinstance(value, list):
         for inner in value:
             check_names(inner, where)
+
+
+def camel(value):
+    """Members in camelCase, whatever they were."""
+    if isinstance(value, dict):
+        return {re.sub(r"_([a-z])", lambda m: m.group(1).upper(), k): v if k in FREE else camel(v)
+                for k, v in value.items()}
+    return [camel(v) for v in value] if isinstance(value, list) else value
 
 
 def judged(kind, value):
@@ -81,7 +91,9 @@ def part_of(part):
         return [("text", part["text"])] + ([("seal", seal)] if seal else [])
     if kind == "inlineData":
         media = part["inlineData"]["mimeType"]
-        base64.b64decode(part["inlineData"]["data"], validate=True)
+        # Both of base64's alphabets are taken, as everywhere in Google's JSON.
+        base64.b64decode(part["inlineData"]["data"], "-_" if "-" in part["inlineData"]["data"] or
+                         "_" in part["inlineData"]["data"] else None, validate=True)
         return [("image" if media.startswith("image/") else "file", media,
                  part["inlineData"]["data"])]
     if kind == "fileData":
@@ -207,6 +219,7 @@ FINISHES = {"stop": "STOP", "length": "MAX_TOKENS", "tools": "STOP", "filter": "
 
 class Gemini(Fake):
     name = "gemini"
+    is_camel = True  # False: Google's own SDK sends both forms, and the API takes both
 
     @property
     def url(self):
@@ -227,7 +240,10 @@ class Gemini(Fake):
         if method == "embedContent":
             return self.read_embeddings([{"model": f"models/{self.model}", **asked}], method), False
         must(method in ("generateContent", "streamGenerateContent"), f"no such method: {method}")
-        check_names(asked)
+        if self.is_camel:
+            check_names(asked)
+        else:
+            asked = camel(asked)
         judged(GenerateRequest, asked)
         system = [p["text"] for p in (asked.get("systemInstruction") or {}).get("parts", [])]
         tools = read_tools(asked)

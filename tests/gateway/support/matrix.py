@@ -2,7 +2,9 @@
 """What must come out where: a script's answer through an upstream's protocol and a surface, and a
 row's request as the upstream must hear it. The losses are those that the protocols themselves
 impose; each stands here by name."""
+import base64
 import json
+import struct
 
 from anthropic.types import Message, MessageTokensCount, RawMessageStreamEvent
 from openai.types import Completion, CreateEmbeddingResponse
@@ -10,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 
 from . import asks, strict
+from .scripts import SCRIPTS
 
 ANSWERS = {"chat": ChatCompletion, "completions": Completion, "responses": Response,
            "messages": Message, "embeddings": CreateEmbeddingResponse,
@@ -290,15 +293,66 @@ def check_options(options, row, dropped):
         elif name != "n":
             assert got == value, f"{name} {got}, not {value}"
     known = set(row.options) | BY_ITSELF
-    unasked = {n: v for n, v in options.items() if n not in known}
+    unasked = {n: v for n, v in options.items() if n not in known and SAME_AS.get(n) != v}
     assert not unasked or row.raw, f"nobody asked for {unasked}"
 
 
 # What a writer may add of itself: limits that the protocol needs, and how an answer comes.
 BY_ITSELF = {"max_tokens", "store", "include", "thoughts", "effort", "budget", "thinking", "summary",
              "top_logprobs", "parallel"}
+SAME_AS = {"tool_choice": "auto", "metadata": {"user_id": "user-17"}}  # ways to say other members
 DROPPED_AS = {"user": {"user"}, "metadata": {"metadata"}, "verbosity": {"verbosity"},
               "parallel": {"parallel tool calls off"}, "effort": {"reasoning effort"},
               "budget": {"reasoning budget"}, "seed": {"seed"}, "top_k": {"top_k"},
               "frequency_penalty": {"frequency_penalty"}, "presence_penalty": {"presence_penalty"},
               "temperature": {"temperature"}, "top_p": {"top_p"}}
+
+
+def floats(text):
+    """A vector told in base64."""
+    data = base64.b64decode(text)
+    return list(struct.unpack(f"<{len(data) // 4}f", data))
+
+
+# Reasoning that the client gives back, as it came.
+
+def given_back(surface, params, final):
+    """The next request: what the LLM said, as the SDK gave it, and the tool's result."""
+    params = json.loads(json.dumps(params))
+    result = "Snow. [[text/@@]]"
+    if surface == "chat":
+        message = {k: v for k, v in final["choices"][0]["message"].items()
+                   if v and k in ("role", "content", "tool_calls", "reasoning_content",
+                                  "reasoning_signature", "reasoning_details")}
+        params["messages"] += [message] + [{"role": "tool", "tool_call_id": c["id"],
+                                            "content": result} for c in message["tool_calls"]]
+    elif surface == "responses":
+        told = [{k: v for k, v in item.items() if v is not None and k != "parsed_arguments"}
+                for item in final["output"]]
+        params["input"] += told + [{"type": "function_call_output", "call_id": i["call_id"],
+                                    "output": result}
+                                   for i in told if i["type"] == "function_call"]
+    else:
+        told = [{k: v for k, v in b.items() if v is not None and k != "caller"}
+                for b in final["content"]]
+        params["messages"] += [
+            {"role": "assistant", "content": told},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": b["id"],
+                                          "content": result}
+                                         for b in told if b["type"] == "tool_use"]}]
+    return params
+
+
+def check_given_back(asked, upstream):
+    """The LLM hears its own thought with its own seal, the call and the result."""
+    thought, call = SCRIPTS["thinkcall"].parts
+    kinds = [p[0] for _, p in asked["turns"]]
+    assert ("assistant", ("call", 0, call[2], call[3])) in asked["turns"], asked["turns"]
+    assert kinds[-1] == "result", kinds
+    if upstream in ("openai", "azure"):
+        return
+    seals = [p[2] if p[0] == "reasoning" else p[1] for _, p in asked["turns"]
+             if p[0] in ("reasoning", "seal")]
+    assert thought[2] in seals, f"the seal was lost: {asked['turns']}"
+    if upstream in ("anthropic", "bedrock"):
+        assert ("assistant", thought) in asked["turns"], f"the thought changed: {asked['turns']}"
