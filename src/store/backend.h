@@ -5,7 +5,7 @@
 #define STORE_BACKEND_H
 #include "data/import.h"
 #include "data/prices.h"
-#include "store/ledger.h"
+#include "store/jobs.h"
 
 /* A file about to be imported. */
 struct metallm__store_file {
@@ -56,9 +56,28 @@ struct metallm__ledger_backend {
                    metallm_error *err);
 };
 
+/* What jobs.h says. */
+struct metallm__jobs_backend {
+    int (*find)(void *state, const char *name, struct metallm__job *job, struct metallm__buf *out,
+                bool *found, metallm_error *err);
+    int (*create)(void *state, const char *name, const char *json, struct metallm__job *job,
+                  metallm_error *err);
+    int (*drop)(void *state, int64_t job, metallm_error *err);
+    int (*recover)(void *state, int64_t job, metallm_error *err);
+    int (*begin)(void *state, int64_t job, uint64_t number, uint64_t hash, double reserved_usd,
+                 metallm_error *err);
+    int (*end)(void *state, int64_t job, const struct metallm__job_row *row, metallm_error *err);
+    int (*states)(void *state, int64_t job, uint64_t from, uint32_t count, uint8_t *states,
+                  metallm_error *err);
+    int (*visit)(void *state, int64_t job, metallm__job_visit_row *visit, void *payload,
+                 metallm_error *err);
+    int (*totals)(void *state, int64_t job, struct metallm__job_totals *out, metallm_error *err);
+};
+
 struct metallm__store_backend {
     const char *scheme;                           /* of the URL, with the colon */
     const struct metallm__ledger_backend *ledger; /* NULL: it cannot serve a gateway */
+    const struct metallm__jobs_backend *jobs;     /* NULL: it keeps no jobs */
     int (*open)(void **state, const char *place, enum metallm__store_mode mode, metallm_error *err);
     void (*close)(void *state); /* NULL is fine */
 
@@ -73,6 +92,8 @@ struct metallm__store_backend {
     int (*file_commit)(void *state, const metallm_outcomes *o, const char *format,
                        struct metallm__store_added *added, metallm_error *err);
     void (*file_abort)(void *state);
+    int (*add_rows)(void *state, const char *name, const metallm_outcomes *o,
+                    struct metallm__store_added *added, metallm_error *err);
 
     int (*prices)(void *state, const struct metallm__prices *prices, int day,
                   struct metallm__store_added *added, metallm_error *err);

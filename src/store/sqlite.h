@@ -66,6 +66,20 @@ enum metallm__sqlite_statement {
     METALLM__SQL_PUT_CHANGE,
     METALLM__SQL_DROP_CHANGE,
     METALLM__SQL_VISIT_CHANGES,
+    METALLM__SQL_FIND_JOB,
+    METALLM__SQL_ADD_JOB,
+    METALLM__SQL_DROP_JOB,
+    METALLM__SQL_DROP_JOB_TEXTS,
+    METALLM__SQL_DROP_JOB_CALLS,
+    METALLM__SQL_RECOVER_JOB,
+    METALLM__SQL_BEGIN_TEXT,
+    METALLM__SQL_END_TEXT,
+    METALLM__SQL_ADD_JOB_CALL,
+    METALLM__SQL_JOB_STATES,
+    METALLM__SQL_VISIT_JOB_TEXTS,
+    METALLM__SQL_VISIT_JOB_CALLS,
+    METALLM__SQL_JOB_TOTALS,
+    METALLM__SQL_FIND_SOURCE,
     METALLM__SQL_COUNT
 };
 
@@ -79,6 +93,7 @@ struct metallm__sqlite {
 };
 
 extern const struct metallm__ledger_backend metallm__sqlite_ledger;
+extern const struct metallm__jobs_backend metallm__sqlite_jobs;
 
 /* METALLM_E* and a sentence for the last failure of this database. */
 int metallm__sqlite_failed(const struct metallm__sqlite *s, metallm_error *err);
@@ -102,6 +117,8 @@ int metallm__sqlite_file_answer(void *state, size_t query, uint32_t model,
 int metallm__sqlite_file_commit(void *state, const metallm_outcomes *o, const char *format,
                                 struct metallm__store_added *added, metallm_error *err);
 void metallm__sqlite_file_abort(void *state);
+int metallm__sqlite_add_rows(void *state, const char *name, const metallm_outcomes *o,
+                             struct metallm__store_added *added, metallm_error *err);
 int metallm__sqlite_prices(void *state, const struct metallm__prices *prices, int day,
                            struct metallm__store_added *added, metallm_error *err);
 int metallm__sqlite_summary(void *state, struct metallm__store_summary *out, metallm_error *err);

@@ -272,6 +272,41 @@ void metallm__sqlite_file_abort(void *state)
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
+/* The row of a source that is no file, made when it is first met. */
+static int find_source(struct metallm__sqlite *s, const char *name, metallm_error *err)
+{
+    sqlite3_stmt *statement;
+    uint8_t hash[16];
+    int rc = find_by_text(s, METALLM__SQL_FIND_SOURCE, name, &s->file, err);
+    if (rc != METALLM_OK || s->file != 0)
+        return rc;
+    rc = metallm__sqlite_get(s, METALLM__SQL_ADD_FILE, &statement, err);
+    if (rc != METALLM_OK)
+        return rc;
+    metallm__store_hash(name, strlen(name), hash);
+    bind_text(statement, 1, name);
+    bind_text(statement, 2, "rows");
+    sqlite3_bind_blob(statement, 3, hash, sizeof hash, SQLITE_STATIC);
+    rc = metallm__sqlite_run(s, statement, err);
+    s->file = sqlite3_last_insert_rowid(s->db);
+    return rc;
+}
+
+int metallm__sqlite_add_rows(void *state, const char *name, const metallm_outcomes *o,
+                             struct metallm__store_added *added, metallm_error *err)
+{
+    struct metallm__sqlite *s = state;
+    int rc = metallm__sqlite_exec(s, "BEGIN IMMEDIATE", err);
+    s->has_answers = false;
+    if (rc == METALLM_OK)
+        rc = find_source(s, name, err);
+    if (rc == METALLM_OK)
+        rc = metallm__sqlite_file_commit(s, o, "rows", added, err);
+    if (rc != METALLM_OK)
+        metallm__sqlite_file_abort(s);
+    return rc;
+}
+
 static int put_price(struct metallm__sqlite *s, const struct metallm__price *p, metallm_error *err)
 {
     sqlite3_stmt *statement;

@@ -127,6 +127,12 @@ int metallm__store_import(struct metallm__store *s, const char *path,
     return rc;
 }
 
+int metallm__store_add(struct metallm__store *s, const char *source, const metallm_outcomes *o,
+                       struct metallm__store_added *added, metallm_error *err)
+{
+    return s->backend->add_rows(s->state, source, o, added, err);
+}
+
 int metallm__store_prices(struct metallm__store *s, const char *path,
                           const metallm_read_options *opts, struct metallm__store_added *added,
                           metallm_error *err)

@@ -41,6 +41,11 @@ METALLM_MUSTCHECK int metallm__store_import(struct metallm__store *s, const char
                                             struct metallm__store_added *added,
                                             metallm_read_report *report, const char **format,
                                             metallm_error *err);
+/* Rows that no file gave, under a name of their source: new queries and outcomes are added, what is
+ * there stays. Whole or not at all; opens a transaction of its own. */
+METALLM_MUSTCHECK int metallm__store_add(struct metallm__store *s, const char *source,
+                                         const metallm_outcomes *o,
+                                         struct metallm__store_added *added, metallm_error *err);
 /* Keeps the prices of a price file and fills in the costs that are not known by those that hold on
  * opts->prices_on. */
 METALLM_MUSTCHECK int metallm__store_prices(struct metallm__store *s, const char *path,

@@ -58,6 +58,18 @@ static const char *const schema_steps[] = {
     " WITHOUT ROWID;"
     "CREATE TABLE changes(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL,"
     " json TEXT NOT NULL, UNIQUE(kind, name));",
+    /* jobs of classification (jobs.h) */
+    "CREATE TABLE jobs(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+    " json TEXT NOT NULL, created_ms INTEGER NOT NULL);"
+    "CREATE TABLE job_texts(job INTEGER NOT NULL REFERENCES jobs(id), number INTEGER NOT NULL,"
+    " state INTEGER NOT NULL, hash INTEGER NOT NULL, reserved_usd REAL, label INTEGER,"
+    " model INTEGER, how INTEGER, confidence REAL, propensity REAL, usd REAL, lost_usd REAL,"
+    " latency_ms REAL, lesson INTEGER, decision INTEGER, name TEXT,"
+    " PRIMARY KEY(job, number)) WITHOUT ROWID;"
+    "CREATE TABLE job_calls(job INTEGER NOT NULL, number INTEGER NOT NULL, step INTEGER NOT NULL,"
+    " model INTEGER NOT NULL, why INTEGER NOT NULL, label INTEGER NOT NULL, how INTEGER NOT NULL,"
+    " confidence REAL, score REAL, usd REAL, latency_ms REAL, input_tokens INTEGER,"
+    " output_tokens INTEGER, PRIMARY KEY(job, number, step)) WITHOUT ROWID;",
 };
 #define SCHEMA_VERSION ((int)(sizeof schema_steps / sizeof *schema_steps))
 
@@ -173,6 +185,37 @@ static const char *const sql[METALLM__SQL_COUNT] = {
                                 " ON CONFLICT(kind, name) DO UPDATE SET json = excluded.json",
     [METALLM__SQL_DROP_CHANGE] = "DELETE FROM changes WHERE kind = ?1 AND name = ?2",
     [METALLM__SQL_VISIT_CHANGES] = "SELECT kind, name, json FROM changes ORDER BY id",
+    [METALLM__SQL_FIND_JOB] = "SELECT id, json, created_ms FROM jobs WHERE name = ?1",
+    [METALLM__SQL_ADD_JOB] = "INSERT INTO jobs(name, json, created_ms) VALUES(?1, ?2, ?3)",
+    [METALLM__SQL_DROP_JOB] = "DELETE FROM jobs WHERE id = ?1",
+    [METALLM__SQL_DROP_JOB_TEXTS] = "DELETE FROM job_texts WHERE job = ?1",
+    [METALLM__SQL_DROP_JOB_CALLS] = "DELETE FROM job_calls WHERE job = ?1",
+    [METALLM__SQL_RECOVER_JOB] =
+        "UPDATE job_texts SET state = 4, reserved_usd = NULL,"
+        " lost_usd = ifnull(lost_usd, 0) + ifnull(reserved_usd, 0) WHERE job = ?1 AND state = 1",
+    [METALLM__SQL_BEGIN_TEXT] =
+        "INSERT INTO job_texts(job, number, state, hash, reserved_usd) VALUES(?1, ?2, 1, ?3, ?4)"
+        " ON CONFLICT(job, number) DO UPDATE SET state = 1, reserved_usd = excluded.reserved_usd",
+    [METALLM__SQL_END_TEXT] =
+        "UPDATE job_texts SET state = ?3, label = ?4, model = ?5, how = ?6, confidence = ?7,"
+        " propensity = ?8, usd = ?9, lost_usd = ifnull(lost_usd, 0) + ifnull(?10, 0),"
+        " latency_ms = ?11, lesson = ?12, decision = ?13, name = ?14, reserved_usd = NULL"
+        " WHERE job = ?1 AND number = ?2",
+    [METALLM__SQL_ADD_JOB_CALL] = "INSERT OR REPLACE INTO job_calls VALUES(?1, ?2, ?3, ?4, ?5, ?6,"
+                                  " ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    [METALLM__SQL_JOB_STATES] = "SELECT number, state FROM job_texts WHERE job = ?1"
+                                " AND number >= ?2 AND number < ?3",
+    [METALLM__SQL_VISIT_JOB_TEXTS] =
+        "SELECT number, state, hash, reserved_usd, ifnull(label, -1), model, how, confidence,"
+        " propensity, usd, lost_usd, latency_ms, lesson, decision, name FROM job_texts"
+        " WHERE job = ?1 ORDER BY number",
+    [METALLM__SQL_VISIT_JOB_CALLS] =
+        "SELECT number, model, why, label, how, confidence, score, usd, latency_ms, input_tokens,"
+        " output_tokens FROM job_calls WHERE job = ?1 ORDER BY number, step",
+    [METALLM__SQL_JOB_TOTALS] =
+        "SELECT state, count(*), sum(label < 0), total(usd), total(lost_usd), total(reserved_usd)"
+        " FROM job_texts WHERE job = ?1 GROUP BY state",
+    [METALLM__SQL_FIND_SOURCE] = "SELECT id FROM files WHERE path = ?1 AND options = 'rows'",
 };
 
 int metallm__sqlite_failed(const struct metallm__sqlite *s, metallm_error *err)
@@ -378,6 +421,7 @@ static int open_sqlite(void **state, const char *place, enum metallm__store_mode
 const struct metallm__store_backend metallm__store_sqlite = {
     .scheme = "sqlite:",
     .ledger = &metallm__sqlite_ledger,
+    .jobs = &metallm__sqlite_jobs,
     .open = open_sqlite,
     .close = close_sqlite,
     .wait = wait_sqlite,
@@ -385,6 +429,7 @@ const struct metallm__store_backend metallm__store_sqlite = {
     .file_answer = metallm__sqlite_file_answer,
     .file_commit = metallm__sqlite_file_commit,
     .file_abort = metallm__sqlite_file_abort,
+    .add_rows = metallm__sqlite_add_rows,
     .prices = metallm__sqlite_prices,
     .summary = metallm__sqlite_summary,
     .read = metallm__sqlite_read,

@@ -69,7 +69,8 @@ static void an_older_store_is_brought_up_to_date(void **state)
     metallm__store_close(open_store(p, METALLM__STORE_FILL));
     run_sql(p, "DROP TABLE gateway; DROP TABLE setups; DROP TABLE decisions; DROP TABLE feedback;"
                "DROP TABLE events; DROP TABLE snapshots; DROP TABLE client_keys; DROP TABLE spend;"
-               "DROP TABLE changes; INSERT INTO models(name) VALUES('kept');"
+               "DROP TABLE changes; DROP TABLE job_calls; DROP TABLE job_texts; DROP TABLE jobs;"
+               "INSERT INTO models(name) VALUES('kept');"
                "PRAGMA user_version=1;");
     struct metallm__store *s = open_store(p, METALLM__STORE_USE);
     assert_int_equal(metallm__ledger_tops(s, &tops, NULL), METALLM_OK);
