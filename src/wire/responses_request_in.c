@@ -313,15 +313,9 @@ static int read_text_options(struct reading *r, yyjson_val *v)
 
 static int read_reasoning_options(struct reading *r, yyjson_val *v)
 {
-    static const char *const names[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
-    static const uint8_t efforts[] = {
-        METALLM__EFFORT_NONE, METALLM__EFFORT_MINIMAL, METALLM__EFFORT_LOW, METALLM__EFFORT_MEDIUM,
-        METALLM__EFFORT_HIGH, METALLM__EFFORT_MAX,     METALLM__EFFORT_MAX};
     struct metallm__talk *t = r->out;
     yyjson_val *effort = yyjson_obj_get(v, "effort"), *mode = yyjson_obj_get(v, "mode");
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (yyjson_equals_str(effort, names[i]))
-            t->effort = efforts[i];
+    t->effort = metallm__effort_find(metallm__wire_text(effort));
     if (yyjson_is_str(effort) && t->effort == METALLM__EFFORT_UNSAID)
         return wrong(r, "reasoning", "an object with an effort from none to max");
     t->wants_reasoning_summary = yyjson_is_str(yyjson_obj_get(v, "summary")) ||

@@ -6,10 +6,6 @@
 #include "base/error.h"
 #include "wire/responses.h"
 
-/* A budget of thinking as the effort nearest to it; the provider takes no number. */
-#define BUDGET_LOW    2048u
-#define BUDGET_MEDIUM 8192u
-
 static void put_text(struct metallm__jw *j, const char *name, struct metallm__span text)
 {
     if (text.n == 0)
@@ -250,12 +246,9 @@ static void put_text_options(struct metallm__jw *j, const struct metallm__talk *
 
 static const char *effort_of(const struct metallm__talk *talk)
 {
-    static const char *const names[] = {NULL, "none", "minimal", "low", "medium", "high", "max"};
-    if (talk->effort != METALLM__EFFORT_UNSAID || talk->reasoning_tokens == 0)
-        return names[talk->effort];
-    return talk->reasoning_tokens <= BUDGET_LOW      ? "low"
-           : talk->reasoning_tokens <= BUDGET_MEDIUM ? "medium"
-                                                     : "high";
+    return metallm__effort_name(talk->effort != METALLM__EFFORT_UNSAID
+                                    ? talk->effort
+                                    : metallm__effort_of_budget(talk->reasoning_tokens));
 }
 
 /* Encrypted reasoning is asked for where there may be some: other models refuse to be asked. */

@@ -7,6 +7,13 @@
 #include "wire/seal.h"
 #include "wire/talk_read.h"
 
+static uint64_t count_of(yyjson_val *root, const char *member)
+{
+    uint64_t count = 0;
+    (void)metallm__json_count(yyjson_obj_get(root, member), UINT64_MAX, &count);
+    return count;
+}
+
 static int begin(struct metallm__hearing *h, enum metallm__part_kind kind, yyjson_val *item,
                  uint64_t index)
 {
@@ -19,7 +26,7 @@ static int begin(struct metallm__hearing *h, enum metallm__part_kind kind, yyjso
 static int item_added(struct metallm__hearing *h, yyjson_val *root)
 {
     yyjson_val *item = yyjson_obj_get(root, "item"), *type = yyjson_obj_get(item, "type");
-    uint64_t index = yyjson_get_uint(yyjson_obj_get(root, "output_index"));
+    uint64_t index = count_of(root, "output_index");
     if (yyjson_equals_str(type, "function_call"))
         return begin(h, METALLM__PART_CALL, item, index);
     if (yyjson_equals_str(type, "reasoning"))
@@ -30,7 +37,7 @@ static int item_added(struct metallm__hearing *h, yyjson_val *root)
 static int content_added(struct metallm__hearing *h, yyjson_val *root)
 {
     yyjson_val *type = yyjson_obj_get(yyjson_obj_get(root, "part"), "type");
-    uint64_t index = yyjson_get_uint(yyjson_obj_get(root, "output_index"));
+    uint64_t index = count_of(root, "output_index");
     if (yyjson_equals_str(type, "output_text"))
         return begin(h, METALLM__PART_TEXT, NULL, index);
     if (yyjson_equals_str(type, "refusal"))
@@ -43,7 +50,7 @@ static int text_of(struct metallm__hearing *h, enum metallm__part_kind kind, yyj
 {
     int rc = METALLM_OK;
     if (!h->is_open || h->open != kind)
-        rc = begin(h, kind, NULL, yyjson_get_uint(yyjson_obj_get(root, "output_index")));
+        rc = begin(h, kind, NULL, count_of(root, "output_index"));
     return rc == METALLM_OK
                ? metallm__hear_text(h, metallm__wire_text(yyjson_obj_get(root, "delta")))
                : rc;
@@ -67,7 +74,7 @@ static int reasoning_text(struct metallm__hearing *h, yyjson_val *root)
 /* A second summary of the same reasoning is set off by a line end. */
 static int summary_added(struct metallm__hearing *h, yyjson_val *root)
 {
-    bool is_next = yyjson_get_uint(yyjson_obj_get(root, "summary_index")) > 0;
+    bool is_next = count_of(root, "summary_index") > 0;
     return is_next && h->is_open ? metallm__hear_text(h, metallm__span_of("\n")) : METALLM_OK;
 }
 

@@ -297,3 +297,34 @@ int metallm__talk_settle(struct metallm__talk *t, struct metallm__pool *pool, me
     use_turns(t);
     return name_results(t, pool, err);
 }
+
+/* ---- Efforts. ---- */
+
+#define BUDGET_LOW    2048u
+#define BUDGET_MEDIUM 8192u
+
+static const char *const effort_names[] = {NULL,     "none", "minimal", "low",
+                                           "medium", "high", "xhigh",   "max"};
+#define EFFORT_COUNT (sizeof effort_names / sizeof *effort_names)
+
+const char *metallm__effort_name(enum metallm__effort effort)
+{
+    return effort_names[effort];
+}
+
+enum metallm__effort metallm__effort_find(struct metallm__span name)
+{
+    for (size_t i = 1; i < EFFORT_COUNT; i++)
+        if (metallm__span_is(name, effort_names[i]))
+            return (enum metallm__effort)i;
+    return METALLM__EFFORT_UNSAID;
+}
+
+enum metallm__effort metallm__effort_of_budget(uint32_t tokens)
+{
+    if (tokens == 0)
+        return METALLM__EFFORT_UNSAID;
+    return tokens <= BUDGET_LOW      ? METALLM__EFFORT_LOW
+           : tokens <= BUDGET_MEDIUM ? METALLM__EFFORT_MEDIUM
+                                     : METALLM__EFFORT_HIGH;
+}

@@ -94,6 +94,14 @@ enum metallm__effort { /* of reasoning */
                        METALLM__EFFORT_MAX
 };
 
+/* "none" to "max", as OpenAI and Anthropic name efforts; NULL: unsaid. */
+const char *metallm__effort_name(enum metallm__effort effort);
+/* METALLM__EFFORT_UNSAID: no such effort. */
+enum metallm__effort metallm__effort_find(struct metallm__span name);
+/* The effort nearest to a budget of thinking, where only efforts are understood: low up to 2,048
+ * tokens, medium up to 8,192, else high. 0: unsaid. */
+enum metallm__effort metallm__effort_of_budget(uint32_t tokens);
+
 enum metallm__format {
     METALLM__FORMAT_TEXT = 0,
     METALLM__FORMAT_JSON,  /* any JSON object */

@@ -21,7 +21,7 @@ static int open_box(struct box *b, const char *json, const char **param, metallm
 {
     metallm__pool_init(&b->pool, POOL_BYTES);
     b->doc = NULL;
-    int rc = metallm__json_read(&b->doc, json, strlen(json), err);
+    int rc = metallm__json_read_raw(&b->doc, json, strlen(json), err);
     return rc == METALLM_OK ? metallm__responses_talk_in(yyjson_doc_get_root(b->doc), &b->pool,
                                                          &b->talk, param, err)
                             : rc;
@@ -63,7 +63,8 @@ static const char *const bodies[] = {
     "},{\"type\":\"input_image\",\"detail\":\"auto\",\"image_url\":\"data:image/png;base64,QUJD\"}]"
     "},{\"type\":\"message\",\"role\":\"user\",\"content\":[{\"type\":\"input_text\",\"text\":"
     "\"and?\"}]}],\"tools\":[{\"type\":\"function\",\"name\":\"w\",\"description\":\"d\","
-    "\"parameters\":{\"type\":\"object\",\"x\":12345678901234567890},\"strict\":true},{\"type\":"
+    "\"parameters\":{\"type\":\"object\",\"x\":123456789012345678901234567890},\"strict\":true},{"
+    "\"type\":"
     "\"function\",\"name\":\"n\",\"parameters\":null,\"strict\":false}],\"tool_choice\":{\"type\":"
     "\"function\",\"name\":\"w\"},\"include\":[\"reasoning.encrypted_content\"],"
     "\"parallel_tool_calls\":false,\"store\":false,\"stream\":true}",
@@ -78,7 +79,7 @@ static const char *const bodies[] = {
     "\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"why\"}]}],\"tool_choice\":"
     "\"required\",\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"s\",\"description\":"
     "\"d\",\"schema\":{\"type\":\"object\"},\"strict\":true},\"verbosity\":\"low\"},\"reasoning\":{"
-    "\"effort\":\"high\",\"summary\":\"auto\"},\"include\":[\"reasoning.encrypted_content\"],"
+    "\"effort\":\"max\",\"summary\":\"auto\"},\"include\":[\"reasoning.encrypted_content\"],"
     "\"max_output_tokens\":7,\"temperature\":0.5,\"top_p\":1,\"user\":\"u\",\"metadata\":{\"k\":"
     "\"v\"},\"store\":false}",
 };
@@ -243,7 +244,7 @@ static int read_said(const char *json, struct box *b, struct metallm__said *said
 {
     metallm__pool_init(&b->pool, POOL_BYTES);
     b->doc = NULL;
-    int rc = metallm__json_read(&b->doc, json, strlen(json), err);
+    int rc = metallm__json_read_raw(&b->doc, json, strlen(json), err);
     return rc == METALLM_OK
                ? metallm__responses_said_in(yyjson_doc_get_root(b->doc), &b->pool, said, err)
                : rc;
