@@ -144,7 +144,7 @@ static void write_document_name(struct metallm__bedrock_writing *w, struct metal
         char c = name.p[i];
         bool is_fine = (is_name_char(c) && c != '_') || strchr(" ()[]", c) != NULL;
         c = is_fine && c != '\0' ? c : '-';
-        if (n == 0 || c != text[n - 1] || is_name_char(c))
+        if (c != ' ' || n == 0 || text[n - 1] != ' ')
             text[n++] = c;
     }
     w->documents++;

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""botocore as the judge of what is spoken to AWS: the signer and the reader of event streams.
+"""botocore as the judge of what is spoken to AWS: the signer, the reader of event streams, and the
+bodies of Converse.
 
-METALLM_UNIT_TESTS is the folder of the unit tests' executables: test_sigv4 and test_aws_events
-hand their module's work out over stdin and stdout."""
+METALLM_UNIT_TESTS is the folder of the unit tests' executables: test_sigv4, test_aws_events and
+test_wire_bedrock hand their module's work out over stdin and stdout."""
 import base64
 import binascii
 import datetime
@@ -22,6 +23,9 @@ try:
     import botocore.awsrequest
     import botocore.credentials
     import botocore.eventstream
+    import botocore.loaders
+    import botocore.model
+    import botocore.validate
 except ImportError:
     raise unittest.SkipTest("botocore is not installed: scripts/setup test") from None
 
@@ -167,6 +171,40 @@ class EventStreams(unittest.TestCase):
                          [["event", "messageStart"], ["event", "contentBlockDelta"],
                           ["exception", "throttlingException"]])
         self.assertEqual(list(self.ours(written)), theirs)
+
+
+class Bodies(unittest.TestCase):
+    """All that the unit test of Bedrock says is what botocore's model of the service takes."""
+
+    def setUp(self):
+        model = botocore.loaders.Loader().load_service_model("bedrock-runtime", "service-2")
+        self.service = botocore.model.ServiceModel(model)
+
+    def typed(self, value, shape, place):
+        """The value as a caller of botocore gives it: blobs as bytes, members all known."""
+        if shape.type_name == "structure" and not shape.metadata.get("document"):
+            self.assertIsInstance(value, dict, place)
+            self.assertLessEqual(set(value), set(shape.members), place)
+            return {k: self.typed(v, shape.members[k], f"{place}.{k}") for k, v in value.items()}
+        if shape.type_name == "list":
+            return [self.typed(v, shape.member, f"{place}[]") for v in value]
+        if shape.type_name == "blob":
+            return base64.b64decode(value, validate=True)
+        if shape.type_name == "string" and shape.enum:
+            self.assertIn(value, shape.enum, place)
+        if shape.type_name == "string" and "pattern" in shape.metadata:
+            self.assertRegex(value, f"^(?:{shape.metadata['pattern']})$", place)
+        return value
+
+    def test_bodies_are_what_the_model_of_the_service_takes(self):
+        shape = self.service.operation_model("Converse").input_shape
+        lines = run("wire_bedrock", "bodies", b"").decode().splitlines()
+        self.assertGreater(len(lines), 20)
+        for line in lines:
+            name, body = line.split("\t")
+            asked = self.typed(dict(json.loads(body), modelId=name), shape, "Converse")
+            report = botocore.validate.ParamValidator().validate(asked, shape)
+            self.assertFalse(report.has_errors(), (report.generate_report(), body))
 
 
 if __name__ == "__main__":
