@@ -5,36 +5,92 @@
 #include "base/rng.h"
 #include "classify/label_form.h"
 
-static bool is_gap(char c) /* what separates words within a label */
+/* General punctuation (U+2000..U+206F: quotes, dashes, dots, thin blanks), no-break blank, angle
+ * quotes, CJK comma, full stop and brackets. */
+static bool is_wide_mark(const unsigned char *p)
 {
-    return c == ' ' || c == '_' || c == '-' || (c >= '\t' && c <= '\r');
+    return (p[0] == 0xe2 && (p[1] == 0x80 || p[1] == 0x81)) ||
+           (p[0] == 0xe3 && p[1] == 0x80 && p[2] >= 0x80 && p[2] <= 0x91);
+}
+
+static bool is_pair_mark(const unsigned char *p)
+{
+    return p[0] == 0xc2 && (p[1] == 0xa0 || p[1] == 0xab || p[1] == 0xbb);
+}
+
+/* Marks that may belong to a label ("c++", "c#", "50%") are none. */
+static bool is_mark(unsigned char c)
+{
+    return c <= ' ' || c == 0x7f || (c < 0x80 && strchr("\"'`*_.,;:!?()[]{}<>~-\\|", c) != NULL);
+}
+
+size_t metallm__mark_first(struct metallm__span text)
+{
+    const unsigned char *p = (const unsigned char *)text.p;
+    if (text.n == 0)
+        return 0;
+    if (is_mark(p[0]) || (p[0] == '#' && text.n > 1)) /* a heading */
+        return 1;
+    return text.n >= 3 && is_wide_mark(p) ? 3 : text.n >= 2 && is_pair_mark(p) ? 2 : 0;
+}
+
+size_t metallm__mark_last(struct metallm__span text)
+{
+    const unsigned char *end = (const unsigned char *)text.p + text.n;
+    if (text.n == 0)
+        return 0;
+    if (is_mark(end[-1]))
+        return 1;
+    return text.n >= 3 && is_wide_mark(end - 3) ? 3 : text.n >= 2 && is_pair_mark(end - 2) ? 2 : 0;
+}
+
+struct metallm__span metallm__label_core(struct metallm__span text)
+{
+    for (size_t n; (n = metallm__mark_first(text)) > 0;)
+        text.p += n, text.n -= n;
+    for (size_t n; (n = metallm__mark_last(text)) > 0;)
+        text.n -= n;
+    return text;
 }
 
 size_t metallm__label_form(struct metallm__span text, char *out)
 {
-    size_t begin = 0, end = text.n, n = 0;
-    while (begin < end && !metallm__is_word_byte(text.p[begin]))
-        begin++;
-    while (end > begin && !metallm__is_word_byte(text.p[end - 1]))
-        end--;
-    if (begin == end) { /* marks alone */
-        begin = 0, end = text.n;
-        while (begin < end &&
-               (text.p[begin] == ' ' || (text.p[begin] >= '\t' && text.p[begin] <= '\r')))
-            begin++;
-        while (end > begin &&
-               (text.p[end - 1] == ' ' || (text.p[end - 1] >= '\t' && text.p[end - 1] <= '\r')))
-            end--;
-        if (end > begin)
-            memcpy(out, text.p + begin, end - begin);
-        return end - begin;
+    struct metallm__span core = metallm__label_core(text);
+    size_t n = 0;
+    if (core.n == 0) { /* marks alone */
+        while (text.n > 0 && (unsigned char)text.p[text.n - 1] <= ' ')
+            text.n--;
+        while (text.n > 0 && (unsigned char)text.p[0] <= ' ')
+            text.p++, text.n--;
+        if (text.n > 0)
+            memcpy(out, text.p, text.n);
+        return text.n;
     }
-    for (size_t i = begin; i < end; i++)
-        if (!is_gap(text.p[i]))
-            out[n++] = metallm__lower(text.p[i]);
+    for (size_t i = 0; i < core.n; i++)
+        if (!metallm__is_gap(core.p[i]))
+            out[n++] = metallm__lower(core.p[i]);
         else if (out[n - 1] != ' ')
             out[n++] = ' ';
     return n;
+}
+
+size_t metallm__label_at(struct metallm__span text, struct metallm__span form)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < form.n; i++) {
+        if (form.p[i] != ' ') {
+            if (at == text.n || metallm__lower(text.p[at]) != form.p[i])
+                return 0;
+            at++;
+            continue;
+        }
+        const size_t begin = at;
+        while (at < text.n && metallm__is_gap(text.p[at]))
+            at++;
+        if (at == begin)
+            return 0;
+    }
+    return at;
 }
 
 /* Well-formed UTF-8 (RFC 3629) without control characters. */
