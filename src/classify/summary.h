@@ -5,8 +5,8 @@
  *
  * Intervals: accuracy by Wilson's (1927) at 95 %. What "always LLM m" would have reached is the
  * doubly robust estimate of eval/ope.h over the rows with gold and a propensity; its dollars are
- * the sum of what it did cost where it was asked and of the prediction else. Where every text was
- * put to m (has_all), both are counted, not estimated.
+ * the sum of what it did cost where it was asked and of the prediction else. A text that was put to
+ * every LLM tells what each would have made of it; where all texts were, it is counted.
  * Threads: one thread at a time. */
 #ifndef CLASSIFY_SUMMARY_H
 #define CLASSIFY_SUMMARY_H
