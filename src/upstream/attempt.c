@@ -277,6 +277,16 @@ static void translate_refusal(struct metallm__ask *ask)
     put_body(ask, &made);
 }
 
+/* Some tell it in the error alone, in place of a header. */
+static uint64_t retry_after_body(struct metallm__ask *ask)
+{
+    struct metallm__wire_error why = {0};
+    const uint64_t most = 86400u * 1000u; /* a day */
+    metallm__ask_deployment(ask)->wire->error_in(metallm__span(ask->body.data, ask->body.len),
+                                                 &why);
+    return (why.retry_after_ms < most ? why.retry_after_ms : most) * MS;
+}
+
 static void on_end(void *owner)
 {
     struct metallm__ask *ask = owner;
@@ -291,6 +301,8 @@ static void on_end(void *owner)
     }
     enum metallm__fault fault = fault_of_status(ask->status);
     if (fault != METALLM__FAULT_NONE) {
+        if (ask->retry_after_ns == 0 && (ask->status == 429 || ask->status == 503))
+            ask->retry_after_ns = retry_after_body(ask);
         metallm__ask_failed(ask, fault, false);
         return;
     }

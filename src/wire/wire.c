@@ -8,7 +8,7 @@
 /* A new protocol is one file and one line here. */
 static const struct metallm__wire *const protocols[] = {
     &metallm__wire_openai,  &metallm__wire_openai_responses, &metallm__wire_anthropic,
-    &metallm__wire_bedrock, &metallm__wire_bedrock_invoke,
+    &metallm__wire_bedrock, &metallm__wire_bedrock_invoke,   &metallm__wire_gemini,
 };
 #define PROTOCOL_COUNT (sizeof protocols / sizeof *protocols)
 

@@ -34,6 +34,7 @@ void metallm__wire_answer_settle(struct metallm__wire_answer *a,
 /* An error as an upstream told it; texts are cut to their room, "" where not told. */
 struct metallm__wire_error {
     char message[240], type[64], code[64];
+    uint64_t retry_after_ms; /* when to come again, where the body tells it; 0: it does not */
 };
 
 /* Who signs requests to AWS; spans are secret but for the id. */
