@@ -11,6 +11,8 @@
 #include "data/prices.h"
 #include "data/text.h"
 
+#define SOURCE_BYTES_MAX 200u
+
 struct reader {
     yaml_document_t doc;
     const char *path;
@@ -46,6 +48,64 @@ static int read_amount(const struct reader *r, const yaml_node_t *node, double *
     return METALLM_OK;
 }
 
+static int read_day(const struct reader *r, const yaml_node_t *node, int *out)
+{
+    struct metallm__span day = text_of(node);
+    *out = day.bytes != NULL ? metallm__day_parse(day.bytes, day.len) : 0;
+    return *out != 0 ? METALLM_OK : refuse(r, node, "not a day as YYYY-MM-DD:", day);
+}
+
+static int read_tokens(const struct reader *r, const yaml_node_t *node, uint64_t *out)
+{
+    double value;
+    struct metallm__span text = text_of(node);
+    if (text.bytes == NULL || !metallm__text_number(text, &value) || value < 1 || value > 1e12 ||
+        floor(value) < value)
+        return refuse(r, node, "not a count of tokens:", text);
+    *out = (uint64_t)value;
+    return METALLM_OK;
+}
+
+/* What is known beside the price; *is_known false: no such member. */
+static int read_fact(const struct reader *r, struct metallm__span name, const yaml_node_t *value,
+                     struct metallm__price *p, bool *is_known)
+{
+    const struct {
+        const char *name;
+        int8_t *flag;
+        uint64_t *tokens;
+        int *day;
+    } facts[] = {
+        {"tools", &p->tools, NULL, NULL},         {"images", &p->images, NULL, NULL},
+        {"json", &p->json, NULL, NULL},           {"embeddings", &p->embeddings, NULL, NULL},
+        {"context", NULL, &p->context, NULL},     {"max_output", NULL, &p->max_output, NULL},
+        {"long_over", NULL, &p->long_over, NULL}, {"checked", NULL, NULL, &p->checked},
+        {"from", NULL, NULL, &p->from},
+    };
+    struct metallm__span text = text_of(value);
+    *is_known = true;
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+        if (!metallm__span_is(name, facts[i].name))
+            continue;
+        if (facts[i].tokens != NULL)
+            return read_tokens(r, value, facts[i].tokens);
+        if (facts[i].day != NULL)
+            return read_day(r, value, facts[i].day);
+        *facts[i].flag = metallm__span_is(text, "true");
+        return *facts[i].flag != 0 || metallm__span_is(text, "false")
+                   ? METALLM_OK
+                   : refuse(r, value, "neither true nor false:", text);
+    }
+    *is_known = metallm__span_is(name, "source");
+    if (!*is_known)
+        return METALLM_OK;
+    if (text.len == 0 || text.len > SOURCE_BYTES_MAX || p->source != NULL ||
+        memchr(text.bytes, '\0', text.len) != NULL || !metallm__text_is_utf8(text))
+        return refuse(r, value, "no source:", text);
+    p->source = metallm__strndup(text.bytes, text.len);
+    return p->source != NULL ? METALLM_OK : metallm__error_nomem(r->err, "prices");
+}
+
 static int read_member(const struct reader *r, const yaml_node_t *key, const yaml_node_t *value,
                        struct metallm__price *p)
 {
@@ -57,6 +117,11 @@ static int read_member(const struct reader *r, const yaml_node_t *key, const yam
         {"input", &p->input},
         {"output", &p->output},
         {"cached_input", &p->cached_input},
+        {"cached_write", &p->cached_write},
+        {"batch_input", &p->batch_input},
+        {"batch_output", &p->batch_output},
+        {"long_input", &p->long_input},
+        {"long_output", &p->long_output},
         {"input_token_price_per_million", &p->input}, /* RouterArena's */
         {"output_token_price_per_million", &p->output},
     };
@@ -65,44 +130,43 @@ static int read_member(const struct reader *r, const yaml_node_t *key, const yam
         if (metallm__span_is(name, amounts[i].name))
             return isnan(*amounts[i].amount) ? read_amount(r, value, amounts[i].amount)
                                              : refuse(r, key, "a price stands twice:", name);
-    if (!metallm__span_is(name, "from"))
-        return refuse(r, key, "unknown key", name);
-    struct metallm__span day = text_of(value);
-    p->from = day.bytes != NULL ? metallm__day_parse(day.bytes, day.len) : 0;
-    return p->from != 0 ? METALLM_OK : refuse(r, value, "not a day as YYYY-MM-DD:", day);
+    bool is_known;
+    int rc = read_fact(r, name, value, p, &is_known);
+    return is_known ? rc : refuse(r, key, "unknown key", name);
 }
 
-static int read_price(struct reader *r, struct metallm__span model, const yaml_node_t *node)
+static int read_members(struct reader *r, struct metallm__span model, const yaml_node_t *node,
+                        struct metallm__price *p)
 {
-    struct metallm__price p = {.line = node->start_mark.line + 1,
-                               .usd_per_call = NAN,
-                               .input = NAN,
-                               .output = NAN,
-                               .cached_input = NAN};
     if (node->type != YAML_MAPPING_NODE)
         return refuse(r, node, "a price must be {input: , output: } or {usd_per_call: }, not",
                       text_of(node));
     for (const yaml_node_pair_t *i = node->data.mapping.pairs.start;
          i < node->data.mapping.pairs.top; i++) {
         int rc = read_member(r, yaml_document_get_node(&r->doc, i->key),
-                             yaml_document_get_node(&r->doc, i->value), &p);
+                             yaml_document_get_node(&r->doc, i->value), p);
         if (rc != METALLM_OK)
             return rc;
     }
-    if (isnan(p.usd_per_call) && (isnan(p.input) || isnan(p.output)))
+    if (isnan(p->usd_per_call) && (isnan(p->input) || isnan(p->output)))
         return refuse(r, node, "neither usd_per_call nor input and output for", model);
     for (size_t i = 0; i < r->prices.count; i++)
-        if (r->prices.items[i].from == p.from && metallm__span_is(model, r->prices.items[i].model))
+        if (r->prices.items[i].from == p->from && metallm__span_is(model, r->prices.items[i].model))
             return refuse(r, node, "a second price from the same day on for", model);
-    void *items = r->prices.items;
-    if (metallm__grow(&items, &r->prices.cap, r->prices.count + 1, sizeof *r->prices.items) != 0)
-        return metallm__error_nomem(r->err, "prices");
-    r->prices.items = items;
-    p.model = metallm__strndup(model.bytes, model.len);
-    if (p.model == NULL)
-        return metallm__error_nomem(r->err, "prices");
-    r->prices.items[r->prices.count++] = p;
-    return METALLM_OK;
+    p->model = metallm__strndup(model.bytes, model.len);
+    return p->model != NULL ? METALLM_OK : metallm__error_nomem(r->err, "prices");
+}
+
+static int read_price(struct reader *r, struct metallm__span model, const yaml_node_t *node)
+{
+    struct metallm__price p = METALLM__PRICE_UNKNOWN;
+    p.line = node->start_mark.line + 1;
+    int rc = read_members(r, model, node, &p);
+    if (rc != METALLM_OK) {
+        metallm__price_fini(&p);
+        return rc;
+    }
+    return metallm__prices_add(&r->prices, &p, r->err);
 }
 
 static int read_model(struct reader *r, const yaml_node_t *key, const yaml_node_t *value)

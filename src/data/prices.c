@@ -7,14 +7,65 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/error.h"
 #include "base/mem.h"
+
+void metallm__price_fini(struct metallm__price *item)
+{
+    metallm__free(item->model);
+    metallm__free(item->source);
+    item->model = item->source = NULL;
+}
 
 void metallm__prices_fini(struct metallm__prices *prices)
 {
     for (size_t i = 0; i < prices->count; i++)
-        metallm__free(prices->items[i].model);
+        metallm__price_fini(&prices->items[i]);
     metallm__free(prices->items);
     *prices = (struct metallm__prices){0};
+}
+
+int metallm__prices_add(struct metallm__prices *prices, struct metallm__price *item,
+                        metallm_error *err)
+{
+    void *items = prices->items;
+    if (metallm__grow(&items, &prices->cap, prices->count + 1, sizeof *prices->items) != 0) {
+        metallm__price_fini(item);
+        return metallm__error_nomem(err, "prices");
+    }
+    prices->items = items;
+    prices->items[prices->count++] = *item;
+    return METALLM_OK;
+}
+
+int metallm__price_copy(struct metallm__price *out, const struct metallm__price *item,
+                        const char *model, metallm_error *err)
+{
+    struct metallm__price copy = *item;
+    copy.model = metallm__strdup(model);
+    copy.source = item->source != NULL ? metallm__strdup(item->source) : NULL;
+    if (copy.model == NULL || (item->source != NULL && copy.source == NULL)) {
+        metallm__price_fini(&copy);
+        return metallm__error_nomem(err, "prices");
+    }
+    *out = copy;
+    return METALLM_OK;
+}
+
+static bool same_amount(double a, double b)
+{
+    return isnan(a) || isnan(b) ? isnan(a) == isnan(b) : fabs(a - b) <= 1e-9 * fmax(a, b);
+}
+
+bool metallm__price_same(const struct metallm__price *a, const struct metallm__price *b)
+{
+    return same_amount(a->usd_per_call, b->usd_per_call) && same_amount(a->input, b->input) &&
+           same_amount(a->output, b->output) && same_amount(a->cached_input, b->cached_input) &&
+           same_amount(a->cached_write, b->cached_write) &&
+           same_amount(a->batch_input, b->batch_input) &&
+           same_amount(a->batch_output, b->batch_output) &&
+           same_amount(a->long_input, b->long_input) &&
+           same_amount(a->long_output, b->long_output) && a->long_over == b->long_over;
 }
 
 const struct metallm__price *metallm__prices_find(const struct metallm__prices *prices,
