@@ -48,6 +48,17 @@ static bool is_well(const struct metallm__llm *llm, uint64_t now_ns)
     return false;
 }
 
+/* A count is asked of whom the conversation itself would go to. */
+static bool fits(struct metallm__chat *c, const struct metallm__llm *llm, const char **why)
+{
+    enum metallm__wire_kind kind = c->request.kind;
+    if (kind == METALLM__WIRE_COUNT)
+        c->request.kind = METALLM__WIRE_MESSAGES;
+    bool does_fit = metallm__llm_fits(llm, &c->request, why);
+    c->request.kind = kind;
+    return does_fit;
+}
+
 /* Flags of the candidates that key, alias, request and their own state let answer. Those whose
  * breakers are open are chosen only where all others are out; c->spare keeps them for the end of
  * the order. why: the last reason that kept one out. */
@@ -69,7 +80,7 @@ static uint32_t find_allowed(struct metallm__chat *c, uint8_t *allowed, const ch
             !alias_lists(c->name.alias, m) ||
             (v->key != NULL && !metallm__key_allows_model(v->key, llm->name)))
             continue;
-        if (!metallm__llm_fits(llm, &c->request, why))
+        if (!fits(c, llm, why))
             continue;
         allowed[i] = is_well(llm, now) ? 2 : 1;
         able++;
