@@ -167,6 +167,17 @@ static void price_money(struct metallm__chat *c, struct metallm__brain_query *q)
         q->usd_left = 1e-12; /* 0 would mean no bound */
 }
 
+/* The reason that kept an LLM out, with the name of a member that nobody knows. */
+static void write_why(const struct metallm__chat *c, const char *why, char *out, size_t room)
+{
+    const struct metallm__wire_request *r = &c->request;
+    bool is_other = r->has_talk && r->talk.other_name.n > 0 && why != NULL &&
+                    strcmp(why, metallm__feature_untold(METALLM__FEATURE_OTHER)) == 0;
+    snprintf(out, room, is_other ? "%s ('%.*s')" : "%s%.*s", why == NULL ? "" : why,
+             is_other ? (int)(r->talk.other_name.n < 60 ? r->talk.other_name.n : 60) : 0,
+             is_other ? r->talk.other_name.p : "");
+}
+
 static void refuse_choice(struct metallm__chat *c, int rc, const char *why, metallm_error *err)
 {
     char text[METALLM_ERROR_BYTES];
@@ -179,8 +190,10 @@ static void refuse_choice(struct metallm__chat *c, int rc, const char *why, meta
             .status = 429, .type = "insufficient_quota", .code = "insufficient_quota"};
         snprintf(text, sizeof text, "what is left of this key's budget does not pay for any LLM");
     } else if (rc == METALLM_ENOTFOUND) {
-        snprintf(text, sizeof text, "no LLM of '%s' may and can answer this request%s%s",
-                 c->router->name, why == NULL ? "" : ": ", why == NULL ? "" : why);
+        char reason[160];
+        write_why(c, why, reason, sizeof reason);
+        snprintf(text, sizeof text, "no LLM of '%.60s' may and can answer this request%s%s",
+                 c->router->name, why == NULL ? "" : ": ", reason);
     } else {
         no.code = NULL;
         no.status = rc == METALLM_EINVAL ? 400 : 500;
@@ -475,6 +488,16 @@ static bool can_be_said(struct metallm__chat *c, const struct metallm__llm *llm,
     return false;
 }
 
+static void refuse_unsaid(struct metallm__chat *c, const char *llm, const char *why)
+{
+    char reason[160], text[METALLM_ERROR_BYTES];
+    struct metallm__refusal no = {
+        .status = 400, .type = "invalid_request_error", .code = "no_model_fits"};
+    write_why(c, why, reason, sizeof reason);
+    snprintf(text, sizeof text, "'%.60s' %s", llm, reason);
+    metallm__chat_refuse(c, &no, text);
+}
+
 static void call_named(struct metallm__chat *c)
 {
     struct metallm__visit *v = &c->visit;
@@ -488,9 +511,7 @@ static void call_named(struct metallm__chat *c)
     }
     const char *why = NULL;
     if (c->request.kind != METALLM__WIRE_COUNT && !can_be_said(c, llm, &why)) {
-        struct metallm__refusal no = {
-            .status = 400, .type = "invalid_request_error", .code = "no_model_fits"};
-        metallm__chat_refuse(c, &no, why);
+        refuse_unsaid(c, llm->name, why);
         return;
     }
     if (c->request.kind == METALLM__WIRE_COUNT) {
