@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * answer_text.h - the text that a client reads in an answer of the OpenAI surface: of its first
- * choice, without tool calls. For graders; the answer itself passes untouched. */
+ * answer_text.h - the text that a client reads in an answer of its surface: of the first choice,
+ * without tool calls, reasoning and refusals. For graders; the answer itself passes untouched. */
 #ifndef WIRE_ANSWER_TEXT_H
 #define WIRE_ANSWER_TEXT_H
 #include "wire/request.h"

@@ -30,6 +30,18 @@ static void whole_answers_give_the_first_choice(void **state)
         {METALLM__WIRE_CHAT, "", ""},
         {METALLM__WIRE_COMPLETION, "{\"choices\":[{\"text\":\"t\"}]}", "t"},
         {METALLM__WIRE_COMPLETION, "{\"choices\":[{\"message\":{\"content\":\"t\"}}]}", ""},
+        {METALLM__WIRE_RESPONSES,
+         "{\"output\":[{\"type\":\"reasoning\",\"content\":[{\"type\":\"reasoning_text\",\"text\":"
+         "\"hm\"}]},{\"type\":\"message\",\"content\":[{\"type\":\"output_text\",\"text\":\"a\"},"
+         "{\"type\":\"refusal\",\"refusal\":\"no\"},{\"type\":\"output_text\",\"text\":\"b\"}]}]}",
+         "ab"},
+        {METALLM__WIRE_RESPONSES, "{\"output\":{\"type\":\"message\"}}", ""},
+        {METALLM__WIRE_RESPONSES, "{\"output\":[{\"type\":\"message\",\"content\":\"a\"}]}", ""},
+        {METALLM__WIRE_MESSAGES,
+         "{\"content\":[{\"type\":\"thinking\",\"thinking\":\"hm\"},{\"type\":\"text\",\"text\":"
+         "\"a\"},{\"type\":\"tool_use\",\"input\":{}},{\"type\":\"text\",\"text\":\"b\"}]}",
+         "ab"},
+        {METALLM__WIRE_MESSAGES, "{\"content\":\"a\"}", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct metallm__buf out;
@@ -61,6 +73,35 @@ static void streamed_pieces_add_up(void **state)
     metallm__buf_fini(&out);
 }
 
+static void each_surface_streams_in_its_own_events(void **state)
+{
+    (void)state;
+    static const struct {
+        enum metallm__wire_kind kind;
+        const char *events;
+    } cases[] = {
+        {METALLM__WIRE_COMPLETION, "data: {\"choices\":[{\"text\":\"Hi\"}]}\n\n"},
+        {METALLM__WIRE_RESPONSES,
+         "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\","
+         "\"delta\":\"H\"}\n\ndata: "
+         "{\"type\":\"response.reasoning_text.delta\",\"delta\":\"x\"}\n\n"
+         "data: {\"type\":\"response.output_text.delta\",\"delta\":\"i\"}\n\n"
+         "data: {\"type\":\"response.output_text.done\",\"text\":\"Hi\"}\n\n"},
+        {METALLM__WIRE_MESSAGES,
+         "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":"
+         "\"text_delta\",\"text\":\"Hi\"}}\n\ndata: {\"type\":\"content_block_delta\",\"delta\":"
+         "{\"type\":\"input_json_delta\",\"partial_json\":\"{}\"}}\n\n"
+         "data: {\"type\":\"content_block_delta\",\"delta\":3}\n\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct metallm__buf out;
+        metallm__buf_init(&out, 1024);
+        metallm__answer_text_events(cases[i].kind, metallm__span_of(cases[i].events), &out);
+        expect(&out, "Hi");
+        metallm__buf_fini(&out);
+    }
+}
+
 static void a_text_beyond_the_limit_is_no_text(void **state)
 {
     (void)state;
@@ -78,6 +119,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_answers_give_the_first_choice),
         cmocka_unit_test(streamed_pieces_add_up),
+        cmocka_unit_test(each_surface_streams_in_its_own_events),
         cmocka_unit_test(a_text_beyond_the_limit_is_no_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
