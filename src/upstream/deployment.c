@@ -217,7 +217,8 @@ static int copy_texts(struct metallm__deployment *d, const struct metallm__deplo
 static unsigned native_kinds(const struct metallm__wire *wire, unsigned wanted, unsigned kinds)
 {
     const unsigned completion = 1u << METALLM__WIRE_COMPLETION;
-    unsigned native = wire->native & (wanted != 0 ? wanted : ~0u);
+    const unsigned all = wire->responses == NULL ? ~0u : ~(1u << METALLM__WIRE_RESPONSES);
+    unsigned native = wire->native & (wanted != 0 ? wanted : all);
     return (kinds & completion) != 0 ? native : native & ~completion;
 }
 

@@ -50,7 +50,7 @@ struct metallm__deployment_options {
                                 * api-key */
     const char *region, *aws_profile; /* bedrock */
     unsigned native;        /* bits 1 << METALLM__WIRE_*: kinds that pass as bytes, of those that
-                             * the protocol has; 0: all of them */
+                             * the protocol has; 0: all, but of openai no RESPONSES */
     uint32_t max_tokens;    /* of answers where the client does not say and the protocol must be
                              * told: METALLM__WIRE_MAX_TOKENS */
     const char *ca_file;    /* PEM; NULL: the system's */

@@ -73,6 +73,12 @@ bool metallm__wire_is_native(const struct metallm__wire *w, const struct metallm
     return ((w->native & t->native) >> kind & 1u) != 0;
 }
 
+const struct metallm__wire *metallm__wire_native(const struct metallm__wire *w,
+                                                 enum metallm__wire_kind kind)
+{
+    return kind == METALLM__WIRE_RESPONSES && w->responses != NULL ? w->responses : w;
+}
+
 void metallm__wire_native_out(const struct metallm__wire *w, const struct metallm__wire_request *r,
                               const struct metallm__wire_target *t, struct metallm__wire_out *out)
 {

@@ -93,10 +93,12 @@ static int raw_event_in(struct metallm__wire_stream *s, const struct metallm__ss
 
 const struct metallm__wire metallm__wire_openai = {
     .name = "openai",
-    .native = KINDS(CHAT) | KINDS(COMPLETION) | KINDS(EMBEDDING),
+    .native = KINDS(CHAT) | KINDS(COMPLETION) | KINDS(EMBEDDING) | KINDS(RESPONSES),
+    .responses = &metallm__wire_openai_responses,
     .native_paths = {[METALLM__WIRE_CHAT] = "/chat/completions",
                      [METALLM__WIRE_COMPLETION] = "/completions",
-                     [METALLM__WIRE_EMBEDDING] = "/embeddings"},
+                     [METALLM__WIRE_EMBEDDING] = "/embeddings",
+                     [METALLM__WIRE_RESPONSES] = "/responses"},
     .accept = "text/event-stream",
     .is_head_static = true,
     .head_out = metallm__openai_head_out,

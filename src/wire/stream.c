@@ -215,10 +215,11 @@ void metallm__wire_stream_init(struct metallm__wire_stream *s, const struct meta
                                const struct metallm__wire_request *r,
                                const struct metallm__wire_out *out, int64_t wall_s)
 {
-    *s = (struct metallm__wire_stream){.wire = wire,
-                                       .request = r,
-                                       .is_usage_dropped = out->is_usage_dropped,
-                                       .is_translated = out->is_translated};
+    *s = (struct metallm__wire_stream){
+        .wire = out->is_translated ? wire : metallm__wire_native(wire, r->kind),
+        .request = r,
+        .is_usage_dropped = out->is_usage_dropped,
+        .is_translated = out->is_translated};
     metallm__wire_answer_clear(&s->answer);
     metallm__sse_init(&s->sse, METALLM__SSE_EVENT_BYTES_MAX);
     metallm__aws_events_init(&s->aws);

@@ -140,6 +140,8 @@ int metallm__wire_answer_in(const struct metallm__wire *w, const struct metallm_
 {
     yyjson_doc *doc = NULL;
     metallm__wire_answer_clear(out);
+    if (!is_translated)
+        w = metallm__wire_native(w, r->kind);
     if (!is_translated && w->answer_in != NULL)
         return w->answer_in(r->kind, body, out, err);
     int rc = parse_answer(body, &doc, err);

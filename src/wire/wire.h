@@ -162,6 +162,9 @@ struct metallm__wire {
     const char *name; /* what the config says: "openai" */
     unsigned native;  /* bits 1 << METALLM__WIRE_*: kinds of requests that pass as bytes */
     const char *native_paths[METALLM__WIRE_KINDS]; /* behind the base URL; NULL: not native */
+    /* Whose functions read native RESPONSES, where a server of this protocol serves them, too;
+     * NULL: its own. */
+    const struct metallm__wire *responses;
     const uint8_t *verdicts; /* METALLM__FEATURES of enum metallm__verdict, for translation */
     enum metallm__framing framing;
     const char *accept; /* content type of its streams: "text/event-stream", ... */
@@ -208,6 +211,9 @@ const struct metallm__wire *metallm__wire_find(const char *name);
 /* By number, for lists; NULL: there are no more. */
 const struct metallm__wire *metallm__wire_at(size_t i);
 
+/* Whose functions a native kind is read by: w, or what it names for it. */
+const struct metallm__wire *metallm__wire_native(const struct metallm__wire *w,
+                                                 enum metallm__wire_kind kind);
 /* Do bodies of this kind pass as they are? */
 bool metallm__wire_is_native(const struct metallm__wire *w, const struct metallm__wire_target *t,
                              enum metallm__wire_kind kind);
