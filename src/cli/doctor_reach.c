@@ -181,9 +181,11 @@ void cli_doctor_reach(struct doctor *d, const struct metallm__config_deployment 
     if (way->path == NULL)
         rc = sign(&a, live, &err);
     const bool is_azure = p->azure_version[0] != '\0';
-    snprintf(a.url, sizeof a.url, "%.2000s%.*s%s%s%s", p->base_url,
+    snprintf(a.url, sizeof a.url, "%.2000s%.*s%s%s", p->base_url,
              way->path == NULL ? (int)a.out.path.n : 0, way->path == NULL ? a.out.path.p : "",
-             way->path != NULL ? way->path : "", is_azure ? "?api-version=" : "",
+             is_azure            ? "/openai/models?api-version="
+             : way->path != NULL ? way->path
+                                 : "",
              is_azure ? p->azure_version : "");
     const struct cli_probe probe = {.url = a.url,
                                     .headers = a.headers,

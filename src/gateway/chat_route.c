@@ -192,7 +192,7 @@ static void refuse_choice(struct metallm__chat *c, int rc, const char *why, meta
     } else if (rc == METALLM_ENOTFOUND) {
         char reason[160];
         write_why(c, why, reason, sizeof reason);
-        snprintf(text, sizeof text, "no LLM of '%.60s' may and can answer this request%s%s",
+        snprintf(text, sizeof text, "no LLM of '%.60s' may and can answer this request%s%.120s",
                  c->router->name, why == NULL ? "" : ": ", reason);
     } else {
         no.code = NULL;

@@ -163,6 +163,9 @@ static int take_version(struct place *p)
         return refuse(p, "azure_api_version", "belongs to protocol openai");
     if (p->d.azure_version[0] != '\0' && !is_version(p->d.azure_version))
         return refuse(p, "azure_api_version", "is not as 2024-10-21 or 2025-04-01-preview");
+    if (p->d.azure_version[0] != '\0' && p->model->able[7] == 1)
+        return refuse(p, "azure_api_version",
+                      "has no responses: Azure serves them at its /openai/v1 alone");
     return METALLM_OK;
 }
 

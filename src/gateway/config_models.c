@@ -288,7 +288,7 @@ const struct metallm__option metallm__model_options[] = {
      .offset = MODEL(place.azure_version),
      .example = "2024-10-21",
      .help = "protocol openai: Azure's URLs by deployment, base_url being "
-             "https://NAME.openai.azure.com/openai; not for its /openai/v1"},
+             "https://NAME.openai.azure.com; not for its /openai/v1"},
     {.name = "price",
      .kind = METALLM__OPT_RECORDS,
      .offset = MODEL(prices),

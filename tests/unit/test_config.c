@@ -123,7 +123,7 @@ static void everything_can_be_said(void **state)
              "  - {from: 2026-05-01, input: 1, output: 2}\n"
              "  - {input: 3, output: 4}\n"
              "  abilities: {tools: yes, context: 8000}\n"
-             "- {name: b, base_url: http://b/v1, like: a}\n"
+             "- {name: b, base_url: http://b/v1, like: a, abilities: {responses: true}}\n"
              "- {name: e, base_url: http://e/v1, abilities: {embeddings: true}}\n"
              "routers:\n"
              "- name: auto\n"
@@ -158,6 +158,8 @@ static void everything_can_be_said(void **state)
     assert_true((c->models[0].abilities & METALLM__ABLE_TOOLS) != 0);
     assert_true((c->models[1].abilities & METALLM__ABLE_TOOLS) == 0);  /* silent beside one able */
     assert_true((c->models[1].abilities & METALLM__ABLE_IMAGES) != 0); /* nobody states it */
+    assert_true((c->models[0].abilities & METALLM__ABLE_RESPONSES) == 0);
+    assert_true((c->models[1].abilities & METALLM__ABLE_RESPONSES) != 0);
     assert_int_equal(c->models[2].abilities, METALLM__ABLE_EMBEDDINGS);
     assert_int_equal(c->models[1].like, 0);
     assert_int_equal(c->routers[0].model_count, 2); /* e serves no chat */
@@ -217,17 +219,16 @@ static void a_deployment_takes_from_its_model_what_it_leaves_open(void **state)
               "  region: us-east-1\n"
               "  aws_profile: main\n"
               "  model: vendor-a\n"
-              "  abilities: {responses: true, max_output: 1000}\n"
+              "  abilities: {max_output: 1000}\n"
               "  deployments:\n"
               "  - {weight: 3}\n"
               "  - {protocol: bedrock, model: vendor.a-v1}\n"
               "  - {protocol: bedrock, region: eu-west-1, aws_profile: eu}\n"
-              "  - {protocol: openai, base_url: 'https://x.openai.azure.com/openai',\n"
+              "  - {protocol: openai, base_url: 'https://x.openai.azure.com',\n"
               "     azure_api_version: 2025-04-01-preview}\n");
     const struct metallm__config_deployment *d = c->models[0].deployments;
     assert_int_equal(c->models[0].deployment_count, 4);
     assert_int_equal(c->models[0].max_tokens, 1000);
-    assert_true((c->models[0].abilities & METALLM__ABLE_RESPONSES) != 0);
     assert_string_equal(d[0].protocol, "anthropic");
     assert_string_equal(d[0].region, ""); /* it has no use for one */
     assert_string_equal(d[1].region, "us-east-1");
@@ -369,6 +370,9 @@ static const struct {
      "models[0].aws_profile: belongs to protocol bedrock"},
     {"models:\n- {name: a, base_url: 'http://h', azure_api_version: latest}\n",
      "models[0].azure_api_version: is not as 2024-10-21"},
+    {"models:\n- {name: a, base_url: 'http://h', azure_api_version: 2024-10-21, abilities: "
+     "{responses: true}}\n",
+     "models[0].azure_api_version: has no responses"},
     {"models:\n- {name: a, protocol: anthropic, azure_api_version: 2024-10-21}\n",
      "models[0].azure_api_version: belongs to protocol openai"},
     {"models:\n- {name: a, base_url: 'http://h', api_key: [k-one, k-two, k-one]}\n",
