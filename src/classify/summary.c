@@ -29,7 +29,8 @@ static int copy_names(struct metallm__summary *s, const struct metallm__summary_
 int metallm__summary_new(struct metallm__summary **out, const struct metallm__summary_setup *setup,
                          metallm_error *err)
 {
-    METALLM_REQUIRE(setup->llm_count >= 1 && setup->llm_count <= METALLM__SUMMARY_LLMS_MAX);
+    METALLM_REQUIRE(setup->llm_count >= 1 && setup->llm_count <= METALLM__SUMMARY_LLMS_MAX &&
+                    setup->candidate_count <= setup->llm_count);
     struct metallm__summary *s = metallm__calloc(1, sizeof *s);
     if (s == NULL)
         return metallm__error_nomem(err, "a summary");
@@ -38,6 +39,7 @@ int metallm__summary_new(struct metallm__summary **out, const struct metallm__su
     s->labels = setup->labels;
     s->label_count = n;
     s->llm_count = setup->llm_count;
+    s->candidate_count = setup->candidate_count > 0 ? setup->candidate_count : setup->llm_count;
     s->budget_usd = setup->budget_usd;
     s->dial = setup->dial;
     s->target = setup->target;
@@ -77,7 +79,7 @@ static const struct metallm__summary_call *call_of(const struct metallm__summary
                                                    uint32_t llm)
 {
     for (uint32_t i = 0; i < row->call_count; i++)
-        if (row->calls[i].llm == llm)
+        if (row->calls[i].llm == llm && !row->calls[i].is_judge)
             return &row->calls[i];
     return NULL;
 }
@@ -89,7 +91,7 @@ static void add_calls(struct metallm__summary *s, const struct metallm__summary_
         METALLM_REQUIRE(c->llm < s->llm_count);
         struct metallm__summary_sums *m = &s->llms[c->llm];
         m->calls++;
-        m->unmapped += c->label == METALLM__LABEL_NONE;
+        m->unmapped += c->label == METALLM__LABEL_NONE && !c->is_judge;
         if (isfinite(c->usd)) {
             m->usd += c->usd;
             s->usd += c->usd;
@@ -144,7 +146,8 @@ static void add_single(struct metallm__summary_sums *m, const struct metallm__su
         add_term(m, call->label == row->gold, 1);
         return;
     }
-    if (!(row->propensity > 0 && row->propensity <= 1) || row->call_count == 0)
+    if (!(row->propensity > 0 && row->propensity <= 1) || row->call_count == 0 ||
+        row->calls[0].is_judge)
         return;
     const double believed = row->quality_of != NULL ? (double)row->quality_of[llm] : NAN,
                  q = isfinite(believed) ? believed : 0;
@@ -164,9 +167,9 @@ static void add_gold(struct metallm__summary *s, const struct metallm__summary_r
     s->llms[row->llm].right_of++;
     s->llms[row->llm].right += is_right;
     bool is_full = true;
-    for (uint32_t i = 0; i < s->llm_count; i++)
+    for (uint32_t i = 0; i < s->candidate_count; i++)
         is_full = is_full && call_of(row, i) != NULL;
-    for (uint32_t i = 0; i < s->llm_count; i++)
+    for (uint32_t i = 0; i < s->candidate_count; i++)
         add_single(&s->llms[i], row, i, is_full);
     if (row->confidence >= 0 && row->confidence <= 1 && row->label < n) {
         const uint32_t at = (uint32_t)(row->confidence * METALLM__SUMMARY_BINS);
@@ -195,7 +198,7 @@ void metallm__summary_add(struct metallm__summary *s, const struct metallm__summ
         s->answers[row->label]++;
     else
         s->unmapped++;
-    for (uint32_t i = 0; i < s->llm_count; i++)
+    for (uint32_t i = 0; i < s->candidate_count; i++)
         add_single_usd(&s->llms[i], row, i);
     if (row->gold != METALLM__LABEL_NONE)
         add_gold(s, row);

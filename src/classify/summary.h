@@ -27,6 +27,7 @@ struct metallm__summary_setup {
     const struct metallm__labels *labels;
     const char *const *llms; /* llm_count names, copied */
     uint32_t llm_count;
+    uint32_t candidate_count; /* the first so many may answer, the others only judge; 0: all may */
     double budget_usd, dial, target; /* NaN: not stated */
     bool is_dry;                     /* a dry run: what is told is predicted */
     const char *lessons; /* what was learned from: "gold", "sample", "agreement", "judge", "none" */
@@ -38,6 +39,7 @@ struct metallm__summary_call {
     uint32_t label;         /* METALLM__LABEL_NONE: none could be read */
     double usd, latency_ms; /* NaN: not known */
     uint64_t input_tokens, output_tokens;
+    bool is_judge; /* it scored an answer: its dollars count, it has no label */
 };
 
 struct metallm__summary_row {

@@ -30,7 +30,7 @@ struct metallm__summary {
     char *job, *router, *input, *lessons;
     enum metallm__summary_mode mode;
     const struct metallm__labels *labels;
-    uint32_t label_count, llm_count;
+    uint32_t label_count, llm_count, candidate_count;
     double budget_usd, dial, target;
     bool is_dry, is_closed;
     struct metallm__summary_sums *llms;

@@ -13,7 +13,7 @@ struct metallm__asset { /* a file embedded by scripts/embed.py */
     size_t len;
 };
 extern const struct metallm__asset metallm__asset_evaluation, metallm__asset_savings,
-    metallm__asset_replay, metallm__asset_chart_js;
+    metallm__asset_replay, metallm__asset_classify, metallm__asset_chart_js;
 
 struct metallm__page {
     const struct metallm__asset *shape; /* the template */

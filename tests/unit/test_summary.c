@@ -156,6 +156,37 @@ static void single_llms_are_counted_where_all_were_asked(void **state)
     metallm__summary_free(s);
 }
 
+static void a_judge_costs_and_answers_nothing(void **state)
+{
+    (void)state;
+    struct metallm__summary *s = NULL;
+    const struct metallm__summary_setup setup_of = {
+        .labels = labels, .llms = llms, .llm_count = 2, .candidate_count = 1};
+    assert_int_equal(metallm__summary_new(&s, &setup_of, NULL), METALLM_OK);
+    const struct metallm__summary_call calls[] = {
+        {.llm = 0, .label = 1, .usd = 1, .latency_ms = 1},
+        {.llm = 1, .label = NONE, .usd = 2, .latency_ms = 1, .is_judge = true}};
+    const struct metallm__summary_row row = {.label = 1,
+                                             .llm = 0,
+                                             .gold = 1,
+                                             .how = METALLM__LABEL_EXACT,
+                                             .confidence = NAN,
+                                             .propensity = NAN,
+                                             .calls = calls,
+                                             .call_count = 2,
+                                             .judged = 1};
+    metallm__summary_add(s, &row);
+    struct metallm__summary_told t;
+    struct metallm__summary_llm m;
+    metallm__summary_tell(s, &t);
+    assert_true(t.usd == 3 && t.agreement.of == 0 && t.best == 0);
+    metallm__summary_llm_tell(s, 0, &m);
+    assert_true(m.is_single_exact && m.single == 1); /* all who may answer were asked */
+    metallm__summary_llm_tell(s, 1, &m);
+    assert_true(m.calls == 1 && m.unmapped == 0 && m.usd == 2 && isnan(m.single));
+    metallm__summary_free(s);
+}
+
 /* A thousand texts, drawn with known chances: the estimate of each LLM alone must cover the truth,
  * with beliefs that are quite wrong. */
 static void single_llms_are_estimated_by_propensity(void **state)
@@ -269,6 +300,7 @@ int main(void)
         cmocka_unit_test(wilson_is_wilsons),
         cmocka_unit_test(figures_are_those_of_the_rows),
         cmocka_unit_test(single_llms_are_counted_where_all_were_asked),
+        cmocka_unit_test(a_judge_costs_and_answers_nothing),
         cmocka_unit_test(single_llms_are_estimated_by_propensity),
         cmocka_unit_test(it_is_told_as_json_and_text),
         cmocka_unit_test(missing_memory_is_told),
