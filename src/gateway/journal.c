@@ -19,6 +19,7 @@
 #define BATCH_ENTRIES 4096u
 #define BATCH_WAITERS 1024u
 #define STORE_WAIT_MS 2000
+#define CLAIM_WAIT_MS 2000 /* for a process that is about to end */
 #define RECORDS_BYTES ((size_t)1 << 29)
 
 uint64_t metallm__journal_now(void)
@@ -402,6 +403,8 @@ int metallm__journal_open(struct metallm__journal **out,
         return metallm__error_nomem(err, "a journal");
     init(j, opts);
     int rc = metallm__store_open(&j->store, opts->store, METALLM__STORE_FILL, err);
+    if (rc == METALLM_OK)
+        rc = metallm__ledger_claim(j->store, CLAIM_WAIT_MS, err);
     if (rc == METALLM_OK)
         rc = prepare_store(j, err);
     if (rc == METALLM_OK && (errno = pthread_create(&j->thread, NULL, run, j)) != 0)

@@ -35,7 +35,7 @@ struct metallm__journal_options {
 };
 
 /* Opens the store (made where there is none), has the brains catch up with it, starts the thread.
- */
+ * METALLM_EBUSY: another process has a journal of this store. */
 METALLM_MUSTCHECK int metallm__journal_open(struct metallm__journal **out,
                                             const struct metallm__journal_options *opts,
                                             metallm_error *err);

@@ -19,6 +19,7 @@ struct metallm__ledger_backend {
     int (*begin)(void *state, bool is_synced, metallm_error *err);
     int (*commit)(void *state, metallm_error *err);
     void (*abort)(void *state);
+    int (*claim)(void *state, int wait_ms, metallm_error *err);
     int (*get_value)(void *state, const char *name, void *bytes, size_t room, size_t *len,
                      metallm_error *err);
     int (*put_value)(void *state, const char *name, const void *bytes, size_t len,

@@ -23,6 +23,14 @@ void metallm__ledger_abort(struct metallm__store *s)
     s->backend->ledger->abort(s->state);
 }
 
+int metallm__ledger_claim(struct metallm__store *s, int wait_ms, metallm_error *err)
+{
+    if (s->backend->ledger == NULL)
+        return metallm__error_set(err, METALLM_EINVAL, "a store at %s cannot serve a gateway",
+                                  s->backend->scheme);
+    return s->backend->ledger->claim(s->state, wait_ms, err);
+}
+
 int metallm__ledger_get_value(struct metallm__store *s, const char *name, void *bytes, size_t room,
                               size_t *len, metallm_error *err)
 {

@@ -20,6 +20,12 @@ METALLM_MUSTCHECK int metallm__ledger_begin(struct metallm__store *s, bool is_sy
 METALLM_MUSTCHECK int metallm__ledger_commit(struct metallm__store *s, metallm_error *err);
 void metallm__ledger_abort(struct metallm__store *s); /* fine without begin */
 
+/* This process alone appends decisions and events, until the store is closed: their numbers follow
+ * one another in its memory. The process that ends gives it back, however it ends. METALLM_EBUSY:
+ * another one has it, also after wait_ms. */
+METALLM_MUSTCHECK int metallm__ledger_claim(struct metallm__store *s, int wait_ms,
+                                            metallm_error *err);
+
 /* A secret or other small value by name. Not there: *len is 0. */
 METALLM_MUSTCHECK int metallm__ledger_get_value(struct metallm__store *s, const char *name,
                                                 void *bytes, size_t room, size_t *len,

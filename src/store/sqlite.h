@@ -90,6 +90,7 @@ struct metallm__sqlite {
     sqlite3_int64 file;                           /* being imported */
     bool has_answers;                             /* it gave some */
     bool is_synced;                               /* synchronous=FULL is in force */
+    int claim_fd;                                 /* of the file that is locked; -1: none */
 };
 
 extern const struct metallm__ledger_backend metallm__sqlite_ledger;
@@ -129,6 +130,7 @@ int metallm__sqlite_vectors_get(void *state, const struct metallm__store_vectors
 int metallm__sqlite_vectors_put(void *state, const struct metallm__store_vectors *v,
                                 metallm_error *err);
 
+int metallm__sqlite_claim(void *state, int wait_ms, metallm_error *err);
 int metallm__sqlite_put_key(void *state, const struct metallm__ledger_key *k, metallm_error *err);
 int metallm__sqlite_drop_key(void *state, const char *id, bool *found, metallm_error *err);
 int metallm__sqlite_keys(void *state, metallm__ledger_key_visit *visit, void *payload,

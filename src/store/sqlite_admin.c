@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * sqlite_admin.c - the gateway's small tables in SQLite: client keys, spend, changes at run time.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "store/sqlite.h"
@@ -10,6 +15,36 @@ static const char *text_at(sqlite3_stmt *statement, int column)
 {
     const char *text = (const char *)sqlite3_column_text(statement, column);
     return text != NULL ? text : "";
+}
+
+/* A lock on a file beside the database, which SQLite's own locks do not know. */
+int metallm__sqlite_claim(void *state, int wait_ms, metallm_error *err)
+{
+    struct metallm__sqlite *s = state;
+    struct metallm__buf path;
+    if (s->claim_fd >= 0)
+        return METALLM_OK;
+    metallm__buf_init(&path, 65536);
+    metallm__buf_printf(&path, "%s-claim", s->path);
+    int rc = metallm__buf_check(&path, err);
+    if (rc == METALLM_OK && (s->claim_fd = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
+        rc = metallm__error_set(err, METALLM_EIO, "cannot open '%s': %s", path.data,
+                                strerror(errno));
+    metallm__buf_fini(&path);
+    while (rc == METALLM_OK && flock(s->claim_fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK || wait_ms <= 0) {
+            close(s->claim_fd);
+            s->claim_fd = -1;
+            return metallm__error_set(err, METALLM_EBUSY,
+                                      "the store '%s' is in use by another metallm (a gateway, or "
+                                      "a job of classify)",
+                                      s->path);
+        }
+        const struct timespec pause = {.tv_nsec = 20000000};
+        nanosleep(&pause, NULL);
+        wait_ms -= 20;
+    }
+    return rc;
 }
 
 int metallm__sqlite_put_key(void *state, const struct metallm__ledger_key *k, metallm_error *err)

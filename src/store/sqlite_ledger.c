@@ -395,6 +395,7 @@ const struct metallm__ledger_backend metallm__sqlite_ledger = {
     .begin = begin,
     .commit = commit,
     .abort = abort_ledger,
+    .claim = metallm__sqlite_claim,
     .get_value = get_value,
     .put_value = put_value,
     .put_setup = put_setup,

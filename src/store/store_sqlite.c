@@ -378,6 +378,8 @@ static void close_sqlite(void *state)
     for (size_t i = 0; i < METALLM__SQL_COUNT; i++)
         sqlite3_finalize(s->statements[i]);
     sqlite3_close(s->db);
+    if (s->claim_fd >= 0)
+        close(s->claim_fd);
     metallm__free(s->path);
     metallm__free(s);
 }
@@ -400,6 +402,7 @@ static int open_sqlite(void **state, const char *place, enum metallm__store_mode
         metallm__free(s);
         return metallm__error_nomem(err, "a store");
     }
+    s->claim_fd = -1;
     if (mode == METALLM__STORE_FILL) { /* its owner's alone; SQLite's other files follow it */
         int fd = open(place, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd >= 0)

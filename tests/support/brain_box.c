@@ -89,12 +89,12 @@ void box_open(struct brain_box *box, const char *router)
 
 void box_close(struct brain_box *box)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-claim"};
     char path[160];
     if (box->journal != NULL)
         box_stop(box);
     metallm__config_drop(box->config);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         snprintf(path, sizeof path, "%s%s", box->db, suffixes[i]);
         unlink(path);
     }

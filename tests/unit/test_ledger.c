@@ -31,10 +31,10 @@ static int make_place(void **state)
 
 static int drop_place(void **state)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-claim"};
     struct place *p = *state;
     char path[160];
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         snprintf(path, sizeof path, "%s%s", p->db, suffixes[i]);
         unlink(path);
     }
@@ -237,9 +237,27 @@ static void the_newest_two_snapshots_are_kept(void **state)
                " FROM snapshots"); /* NULL, and with it refused, unless there are three */
 }
 
+static void one_alone_appends_until_its_store_is_closed(void **state)
+{
+    const struct place *p = *state;
+    metallm_error err = {0};
+    struct metallm__store *a = open_store(p, METALLM__STORE_FILL);
+    struct metallm__store *b = open_store(p, METALLM__STORE_FILL);
+    assert_int_equal(metallm__ledger_claim(a, 0, NULL), METALLM_OK);
+    assert_int_equal(metallm__ledger_claim(a, 0, NULL), METALLM_OK); /* it has it */
+    assert_int_equal(metallm__ledger_claim(b, 30, &err), METALLM_EBUSY);
+    assert_non_null(strstr(err.message, "in use by another metallm"));
+    assert_int_equal(metallm__ledger_put_value(b, "x", "abc", 3, NULL), METALLM_OK);
+    metallm__store_close(a);
+    assert_int_equal(metallm__ledger_claim(b, 0, NULL), METALLM_OK);
+    metallm__store_close(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(one_alone_appends_until_its_store_is_closed, make_place,
+                                        drop_place),
         cmocka_unit_test_setup_teardown(an_older_store_is_brought_up_to_date, make_place,
                                         drop_place),
         cmocka_unit_test_setup_teardown(keys_spend_and_changes_come_back, make_place, drop_place),
