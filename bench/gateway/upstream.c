@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * upstream.c - an OpenAI-compatible endpoint that answers at once: one thread, epoll, plain or TLS.
  *
- * usage: gateway_upstream PORT [--tls CERT KEY] [--answer BYTES] [--chunks N] [--pace US]
+ * usage: gateway_upstream PORT [--tls CERT KEY] [--answer BYTES] [--say TEXT] [--chunks N]
+ *                         [--pace US]
  *
  * A body with "stream":true gets N events, PACE microseconds apart; any other body an answer of
- * about BYTES. It reads requests with a Content-Length or in chunks, pipelined ones too. */
+ * about BYTES, or TEXT. It reads requests with a Content-Length or in chunks, pipelined ones too.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -99,7 +101,7 @@ static bool write_all(int fd, const char *data, size_t len)
     return true;
 }
 
-static void prepare_answer(size_t bytes)
+static void prepare_answer(size_t bytes, const char *text)
 {
     static char body[ANSWER_MAX];
     const char *begin = "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":"
@@ -108,7 +110,9 @@ static void prepare_answer(size_t bytes)
     const char *end = "\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":250,"
                       "\"completion_tokens\":80,\"total_tokens\":330}}";
     size_t len = (size_t)snprintf(body, sizeof body, "%s", begin);
-    while (len + strlen(end) < bytes && len < sizeof body / 2)
+    if (text != NULL)
+        len += (size_t)snprintf(body + len, sizeof body - len, "%s", text);
+    while (text == NULL && len + strlen(end) < bytes && len < sizeof body / 2)
         len += (size_t)snprintf(body + len, sizeof body - len, "words ");
     len += (size_t)snprintf(body + len, sizeof body - len, "%s", end);
     answer_len = (size_t)snprintf(answer, sizeof answer,
@@ -289,7 +293,7 @@ static int listen_on(const char *port)
     return listener;
 }
 
-static void read_options(int argc, char **argv, size_t *bytes)
+static void read_options(int argc, char **argv, size_t *bytes, const char **text)
 {
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--tls") == 0 && i + 2 < argc) {
@@ -301,6 +305,8 @@ static void read_options(int argc, char **argv, size_t *bytes)
             i += 2;
         } else if (i + 1 < argc && strcmp(argv[i], "--answer") == 0) {
             *bytes = strtoul(argv[++i], NULL, 10);
+        } else if (i + 1 < argc && strcmp(argv[i], "--say") == 0) {
+            *text = argv[++i];
         } else if (i + 1 < argc && strcmp(argv[i], "--chunks") == 0) {
             chunk_count = (int)strtol(argv[++i], NULL, 10);
         } else if (i + 1 < argc && strcmp(argv[i], "--pace") == 0) {
@@ -315,11 +321,12 @@ static void read_options(int argc, char **argv, size_t *bytes)
 int main(int argc, char **argv)
 {
     size_t bytes = 600;
+    const char *text = NULL;
     if (argc < 2)
         return 2;
-    read_options(argc, argv, &bytes);
+    read_options(argc, argv, &bytes, &text);
     signal(SIGPIPE, SIG_IGN);
-    prepare_answer(bytes);
+    prepare_answer(bytes, text);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     int listener = listen_on(argv[1]);
     struct epoll_event e = {.events = EPOLLIN, .data.fd = listener}, events[256];

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * run_write.c - rows in batches: the journal's thread writes them, and posts what it has written.
+ * A batch is a transaction of its own, synced before its calls are made or its items forgotten. */
+#include <math.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "classify/run_inner.h"
+
+static int write_end(struct metallm__store *s, int64_t job, const struct metallm__item *i,
+                     metallm_error *err)
+{
+    struct metallm__job_row row = {
+        .number = i->number,
+        .state = i->state,
+        .label = i->label == METALLM__LABEL_NONE ? METALLM__JOB_NO_LABEL : (int32_t)i->label,
+        .model = i->model,
+        .how = i->how,
+        .confidence = i->confidence,
+        .propensity = i->view != NULL ? i->decision.propensity : NAN,
+        .usd = i->usd,
+        .lost_usd = i->lost_usd,
+        .latency_ms = i->latency_ms,
+        .is_lesson = i->is_lesson,
+        .decision_row = i->id.row,
+        .calls = i->calls,
+        .call_count = i->call_count,
+    };
+    snprintf(row.decision, sizeof row.decision, "%s", i->id_text);
+    return metallm__job_end(s, job, &row, err);
+}
+
+/* On the journal's thread, within its transaction. */
+static int write_batch(void *payload, struct metallm__store *s, metallm_error *err)
+{
+    const struct metallm__run_batch *b = payload;
+    const int64_t job = b->run->job.id;
+    int rc = METALLM_OK;
+    for (const struct metallm__item *i = b->items.first; i != NULL && rc == METALLM_OK; i = i->next)
+        rc = b->is_begin ? metallm__job_begin(s, job, i->number, i->hash, i->reserved_usd, err)
+                         : write_end(s, job, i, err);
+    return rc;
+}
+
+static void written(void *payload, int rc, const metallm_error *err)
+{
+    struct metallm__run_batch *b = payload;
+    struct metallm__run *r = b->run;
+    b->rc = rc;
+    if (rc != METALLM_OK && err != NULL)
+        b->err = *err;
+    pthread_mutex_lock(&r->lock);
+    b->next = r->posted;
+    r->posted = b;
+    pthread_mutex_unlock(&r->lock);
+}
+
+int metallm__run_flush(struct metallm__run *r, struct metallm__items *from, bool is_begin,
+                       metallm_error *err)
+{
+    struct metallm__run_batch *b = metallm__calloc(1, sizeof *b);
+    if (b == NULL)
+        return metallm__error_nomem(err, "rows of a job");
+    b->run = r;
+    b->is_begin = is_begin;
+    metallm__items_init(&b->items);
+    for (struct metallm__item *i; (i = metallm__items_take(from)) != NULL;)
+        metallm__items_put(&b->items, i);
+    const unsigned count = b->items.count;
+    int rc = metallm__journal_call(r->parts.journal, write_batch, written, b, err);
+    if (rc == METALLM_OK) {
+        *(is_begin ? &r->in_begin : &r->in_end) += count;
+        r->end_since_ns = is_begin ? r->end_since_ns : metallm__run_now();
+        return METALLM_OK;
+    }
+    for (struct metallm__item *i; (i = metallm__items_take(&b->items)) != NULL;)
+        metallm__items_put(from, i);
+    metallm__free(b);
+    return rc == METALLM_EBUSY ? METALLM_OK : rc; /* full: the next look tries again */
+}
+
+static void forget(struct metallm__run *r, struct metallm__item *i)
+{
+    metallm__view_drop(i->view);
+    i->view = NULL;
+    metallm__items_put(&r->free, i);
+}
+
+int metallm__run_collect(struct metallm__run *r, metallm_error *err)
+{
+    int rc = METALLM_OK;
+    pthread_mutex_lock(&r->lock);
+    struct metallm__run_batch *posted = r->posted;
+    r->posted = NULL;
+    for (struct metallm__item *i; (i = metallm__items_take(&r->posted_encoded)) != NULL;) {
+        r->encoding_count--;
+        metallm__items_put(&r->encoded, i);
+    }
+    pthread_mutex_unlock(&r->lock);
+    for (struct metallm__run_batch *b = posted, *after; b != NULL; b = after) {
+        after = b->next;
+        if (b->rc != METALLM_OK) {
+            rc = b->rc;
+            if (err != NULL)
+                *err = b->err;
+        }
+        *(b->is_begin ? &r->in_begin : &r->in_end) -= b->items.count;
+        for (struct metallm__item *i; (i = metallm__items_take(&b->items)) != NULL;) {
+            if (!b->is_begin) {
+                forget(r, i);
+                continue;
+            }
+            i->has_row = true;
+            metallm__items_put(&r->ready, i);
+        }
+        metallm__free(b);
+    }
+    return rc;
+}
