@@ -106,9 +106,8 @@ static size_t copied_end(const char *t, size_t at, size_t len)
     return at;
 }
 
-void metallm__json_string(struct metallm__buf *out, const char *text, size_t len)
+void metallm__json_escaped(struct metallm__buf *out, const char *text, size_t len)
 {
-    metallm__buf_add(out, "\"", 1);
     for (size_t at = 0; at < len;) {
         size_t stop = copied_end(text, at, len), read = 0;
         metallm__buf_add(out, text + at, stop - at);
@@ -119,6 +118,12 @@ void metallm__json_string(struct metallm__buf *out, const char *text, size_t len
         }
         at = stop + read;
     }
+}
+
+void metallm__json_string(struct metallm__buf *out, const char *text, size_t len)
+{
+    metallm__buf_add(out, "\"", 1);
+    metallm__json_escaped(out, text, len);
     metallm__buf_add(out, "\"", 1);
 }
 
@@ -173,6 +178,18 @@ void metallm__jw_count(struct metallm__jw *j, uint64_t value)
         text[--at] = (char)('0' + value % 10);
     while ((value /= 10) > 0);
     metallm__buf_add(j->out, text + at, sizeof text - at);
+}
+
+void metallm__jw_integer(struct metallm__jw *j, int64_t value)
+{
+    if (value >= 0) {
+        metallm__jw_count(j, (uint64_t)value);
+        return;
+    }
+    separate(j);
+    metallm__buf_add(j->out, "-", 1);
+    j->wants_comma = false;
+    metallm__jw_count(j, -(uint64_t)value);
 }
 
 void metallm__jw_real(struct metallm__jw *j, double value)

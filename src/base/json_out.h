@@ -19,6 +19,7 @@ void metallm__jw_name(struct metallm__jw *j, const char *name);
 void metallm__jw_text(struct metallm__jw *j, const char *text); /* NULL: null */
 void metallm__jw_bytes(struct metallm__jw *j, const char *text, size_t len);
 void metallm__jw_count(struct metallm__jw *j, uint64_t value);
+void metallm__jw_integer(struct metallm__jw *j, int64_t value);
 void metallm__jw_real(struct metallm__jw *j, double value); /* not finite: null */
 void metallm__jw_flag(struct metallm__jw *j, bool value);
 void metallm__jw_raw(struct metallm__jw *j, const char *json); /* a whole value */
@@ -27,6 +28,7 @@ void metallm__jw_json(struct metallm__jw *j, struct metallm__span json); /* a wh
 
 /* A JSON string with its quotes; what is not UTF-8 becomes U+FFFD. */
 void metallm__json_string(struct metallm__buf *out, const char *text, size_t len);
+void metallm__json_escaped(struct metallm__buf *out, const char *text, size_t len); /* no quotes */
 /* The escaped form of a text, without quotes, into out; what is not UTF-8 becomes U+FFFD. Stops
  * before a character that does not fit. Returns the bytes written; *used: the bytes read. */
 size_t metallm__jw_escape(char *out, size_t room, const char *text, size_t len, size_t *used);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * openai.c - the protocol of OpenAI's chat completions, completions and embeddings, as spoken by
  * OpenAI, Together, Mistral, Groq, DeepSeek, vLLM, Ollama and llama.cpp. */
+#include "wire/openai.h"
 #include "base/error.h"
-#include "wire/openai_answer.h"
 #include "wire/stream.h"
 
 int metallm__openai_head_out(const struct metallm__wire_target *t,
@@ -20,8 +20,8 @@ int metallm__openai_head_out(const struct metallm__wire_target *t,
 }
 
 /* Azure's classic URLs name the model, as it is called there, and a version. */
-static int name_path(const struct metallm__wire_target *t, struct metallm__wire_out *out,
-                     metallm_error *err)
+int metallm__openai_path(const struct metallm__wire_target *t, struct metallm__wire_out *out,
+                         metallm_error *err)
 {
     if (t->azure_version.n == 0)
         return METALLM_OK;
@@ -39,7 +39,7 @@ static int request_out(const struct metallm__wire_request *r, const struct metal
                        struct metallm__wire_out *out, metallm_error *err)
 {
     metallm__wire_native_out(&metallm__wire_openai, r, t, out);
-    return name_path(t, out, err);
+    return metallm__openai_path(t, out, err);
 }
 
 /* ---- Answers. ---- */
@@ -99,9 +99,13 @@ const struct metallm__wire metallm__wire_openai = {
                      [METALLM__WIRE_COMPLETION] = "/completions",
                      [METALLM__WIRE_EMBEDDING] = "/embeddings",
                      [METALLM__WIRE_RESPONSES] = "/responses"},
+    .verdicts = metallm__openai_verdicts,
     .accept = "text/event-stream",
     .is_head_static = true,
     .head_out = metallm__openai_head_out,
+    .talk_out = metallm__openai_talk_out,
+    .said_in = metallm__openai_said_in,
+    .event_in = metallm__openai_event_in,
     .request_out = request_out,
     .answer_in = answer_in,
     .raw_event_in = raw_event_in,
@@ -112,11 +116,9 @@ const struct metallm__wire metallm__wire_openai = {
 
 const struct metallm__surface metallm__surface_chat = {
     .name = "chat",
-    .error_out = metallm__wire_error_write,
-    .error_event = metallm__wire_error_event,
-};
-const struct metallm__surface metallm__surface_completion = {
-    .name = "completions",
+    .talk_in = metallm__openai_talk_in,
+    .said_out = metallm__openai_said_out,
+    .delta_out = metallm__openai_delta_out,
     .error_out = metallm__wire_error_write,
     .error_event = metallm__wire_error_event,
 };

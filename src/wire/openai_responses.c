@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * openai_responses.c - OpenAI's Responses as a protocol of upstreams and as a surface of clients.
  */
-#include "wire/openai_answer.h"
+#include "wire/openai.h"
 #include "wire/responses.h"
 
 static const uint8_t verdicts[METALLM__FEATURES] = {

@@ -158,7 +158,7 @@ static int read_call(struct reading *r, yyjson_val *v)
         part->text = metallm__span_of("{}");
     if (part->id.n == 0 || part->name.n == 0)
         return wrong(r, "input", "made of calls with call_id and name");
-    return metallm__json_is_object(r->pool, part->text)
+    return metallm__json_is_object(part->text)
                ? no_room(r)
                : wrong(r, "input", "made of calls whose arguments are a JSON object");
 }

@@ -81,7 +81,10 @@ static int take_delta(void *payload, const struct metallm__delta *d)
         return metallm__buf_check(&s->stop, s->err);
     }
     if (d->kind == METALLM__DELTA_START) {
-        metallm__wire_text_copy(t->id, sizeof t->id, d->id);
+        if (d->id.n > 0)
+            metallm__wire_text_copy(t->id, sizeof t->id, d->id);
+        else
+            metallm__wire_id_make(t->id, t->wall_s);
         if (d->model.n > 0)
             metallm__wire_text_copy(t->model, sizeof t->model, d->model);
     } else if (d->kind == METALLM__DELTA_USAGE) {

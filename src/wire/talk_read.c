@@ -82,17 +82,6 @@ struct metallm__span metallm__json_kept(struct metallm__pool *pool, yyjson_val *
     return kept;
 }
 
-bool metallm__json_is_object(struct metallm__pool *pool, struct metallm__span text)
-{
-    yyjson_read_err why = {0};
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)(text.n > 0 ? text.p : ""), text.n,
-                                       YYJSON_READ_NUMBER_AS_RAW, &metallm__json_alc, &why);
-    pool->failed |= doc == NULL && why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION;
-    bool is_object = yyjson_is_obj(yyjson_doc_get_root(doc));
-    yyjson_doc_free(doc);
-    return is_object || pool->failed;
-}
-
 bool metallm__data_url(struct metallm__span url, struct metallm__span *media,
                        struct metallm__span *data)
 {

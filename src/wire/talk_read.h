@@ -35,8 +35,8 @@ struct metallm__span metallm__json_kept(struct metallm__pool *pool, yyjson_val *
 /* The texts of this member in an array of objects, joined by line ends. */
 struct metallm__span metallm__json_texts(struct metallm__pool *pool, yyjson_val *array,
                                          const char *member);
-/* Is it the text of one JSON object? Also true where memory was short: the pool tells. */
-bool metallm__json_is_object(struct metallm__pool *pool, struct metallm__span text);
+/* Is it the text of one JSON object, nested at most 128 deep? (json_check.c) */
+bool metallm__json_is_object(struct metallm__span text);
 /* Takes "data:image/png;base64,AAAA" apart; false: it is no such URL. */
 bool metallm__data_url(struct metallm__span url, struct metallm__span *media,
                        struct metallm__span *data);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * translate.c - requests, answers and refusals on their way between the client's surface and the
  * upstream's protocol: passed where these are the same, else read and written anew. */
+#include <stdatomic.h>
+#include <stdio.h>
+
 #include "base/error.h"
 #include "wire/json_text.h"
 #include "wire/wire.h"
@@ -45,7 +48,7 @@ static int translate_out(const struct metallm__wire *w, struct metallm__wire_req
                          metallm_error *err)
 {
     const struct metallm__talk *talk = NULL;
-    if (r->kind == METALLM__WIRE_COUNT || w->talk_out == NULL)
+    if (r->kind == METALLM__WIRE_COUNT || r->kind == METALLM__WIRE_EMBEDDING || w->talk_out == NULL)
         return metallm__error_set(err, METALLM_EINVAL, "%s cannot be told this kind of request",
                                   w->name);
     int rc = metallm__wire_request_talk(r, &talk, err);
@@ -99,6 +102,13 @@ static int parse_answer(struct metallm__span body, yyjson_doc **out, metallm_err
                : metallm__error_set(err, METALLM_EFORMAT, "the answer is no JSON");
 }
 
+void metallm__wire_id_make(char out[METALLM__WIRE_MADE_ID_BYTES], int64_t wall_s)
+{
+    static atomic_uint_fast32_t serial;
+    snprintf(out, METALLM__WIRE_MADE_ID_BYTES, "%llx%08x", (unsigned long long)wall_s,
+             (unsigned)(atomic_fetch_add(&serial, 1) * 2654435761u));
+}
+
 static void tell_of(const struct metallm__said *said, struct metallm__wire_answer *out)
 {
     out->usage = said->usage;
@@ -126,6 +136,10 @@ static int read_said(const struct metallm__wire *w, const struct metallm__wire_r
     if (rc == METALLM_OK) {
         tell_of(&said, out);
         struct metallm__span model = said.model.n > 0 ? said.model : r->model;
+        char made_id[METALLM__WIRE_MADE_ID_BYTES];
+        metallm__wire_id_make(made_id, wall_s);
+        if (said.id.n == 0)
+            said.id = metallm__span_of(made_id);
         if (is_translated)
             rc = metallm__surface_of(r->kind)->said_out(&said, r, model, wall_s, made, err);
     }

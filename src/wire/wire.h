@@ -26,6 +26,9 @@ void metallm__wire_usage_merge(struct metallm__wire_usage *into,
 /* Copies a text into room bytes, cut between characters and closed; control characters become
  * blanks. */
 void metallm__wire_text_copy(char *out, size_t room, struct metallm__span text);
+/* An id for an answer whose upstream gives none: hexadecimal digits, another each time. */
+#define METALLM__WIRE_MADE_ID_BYTES 32u
+void metallm__wire_id_make(char out[METALLM__WIRE_MADE_ID_BYTES], int64_t wall_s);
 void metallm__wire_answer_clear(struct metallm__wire_answer *a); /* nothing known */
 /* Fills what usage is missing from estimates, and marks it. */
 void metallm__wire_answer_settle(struct metallm__wire_answer *a,

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Conversations made at random: written in a protocol and read back by the client's side of it,
+ * answers and their pieces the other way round. They mean the same. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "support/cmocka_all.h"
+#include "support/fail_alloc.h"
+#include "support/wire_random.h"
+
+#define POOL_BYTES ((size_t)16 << 20)
+
+/* A protocol and the surface that its clients use. */
+static const struct pair {
+    const struct metallm__wire *wire;
+    enum metallm__wire_kind kind;
+    struct wire_random options;
+} pairs[] = {
+    {&metallm__wire_openai,
+     METALLM__WIRE_CHAT,
+     {.temperature_max = 2, .stops_max = 4, .seals = {"openai", "openai", NULL}}},
+};
+#define PAIR_COUNT (sizeof pairs / sizeof *pairs)
+
+static const struct metallm__wire_target target = {.model = METALLM__SPAN("m"),
+                                                   .model_json = METALLM__SPAN("\"m\""),
+                                                   .region = METALLM__SPAN("eu-1"),
+                                                   .is_usage_asked = true};
+
+static struct wire_random random_for(const struct pair *p, uint64_t seed)
+{
+    struct wire_random r = p->options;
+    metallm_rng_seed(&r.rng, seed);
+    metallm__pool_init(&r.pool, POOL_BYTES);
+    for (unsigned f = 0; f < METALLM__FEATURES; f++)
+        if (p->wire->verdicts[f] == METALLM__VERDICT_CARRIED)
+            r.allowed |= 1ull << f;
+    return r;
+}
+
+static yyjson_doc *parse(struct metallm__span text)
+{
+    return yyjson_read_opts((char *)(uintptr_t)text.p, text.n, YYJSON_READ_NUMBER_AS_RAW, NULL,
+                            NULL);
+}
+
+static void fail_with(const struct pair *p, uint64_t seed, const char *why,
+                      struct metallm__span text)
+{
+    fail_msg("%s, seed %llu: %s\n%.*s", p->wire->name, (unsigned long long)seed, why, (int)text.n,
+             text.p);
+}
+
+/* ---- Requests. ---- */
+
+static void talk_there_and_back(const struct pair *p, uint64_t seed)
+{
+    struct wire_random r = random_for(p, seed);
+    struct metallm__talk talk, back;
+    struct metallm__wire_out out = {.is_translated = true};
+    metallm_error err = {0};
+    const char *param = NULL;
+    metallm__buf_init(&out.made, POOL_BYTES);
+    metallm__buf_init(&out.path_made, 4096);
+    random_talk(&r, &talk);
+    if (p->wire->talk_out(&talk, &target, &out, &err) != METALLM_OK)
+        fail_with(p, seed, err.message, metallm__span("", 0));
+    struct metallm__span text = metallm__span(out.made.data, out.made.len);
+    yyjson_doc *doc = parse(text);
+    if (doc == NULL)
+        fail_with(p, seed, "no JSON", text);
+    metallm__talk_clear(&back);
+    int rc = metallm__surface_of(p->kind)->talk_in(yyjson_doc_get_root(doc), &r.pool, &back, &param,
+                                                   &err);
+    if (rc == METALLM_OK)
+        rc = metallm__talk_settle(&back, &r.pool, &err);
+    if (rc != METALLM_OK)
+        fail_with(p, seed, err.message, text);
+    const char *why = talk_difference(&talk, &back);
+    if (why[0] != '\0')
+        fail_with(p, seed, why, text);
+    yyjson_doc_free(doc);
+    metallm__wire_out_fini(&out);
+    metallm__pool_fini(&r.pool);
+}
+
+static void talks_keep_their_meaning(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PAIR_COUNT; i++)
+        for (uint64_t seed = 0; seed < 10000; seed++)
+            talk_there_and_back(&pairs[i], seed);
+}
+
+/* ---- Answers. ---- */
+
+static void said_there_and_back(const struct pair *p, uint64_t seed)
+{
+    struct wire_random r = random_for(p, seed);
+    const struct metallm__wire_request request = {.kind = p->kind};
+    struct metallm__said said, back = {.usage = METALLM__WIRE_USAGE_UNKNOWN};
+    struct metallm__buf b;
+    metallm_error err = {0};
+    metallm__buf_init(&b, POOL_BYTES);
+    random_said(&r, &said);
+    int rc = metallm__surface_of(p->kind)->said_out(&said, &request, said.model, 1, &b, &err);
+    struct metallm__span text = metallm__span(b.data, b.len);
+    yyjson_doc *doc = parse(text);
+    if (rc != METALLM_OK || doc == NULL)
+        fail_with(p, seed, err.message, text);
+    if (p->wire->said_in(yyjson_doc_get_root(doc), &r.pool, &back, &err) != METALLM_OK)
+        fail_with(p, seed, err.message, text);
+    const char *why = said_difference(&said, &back);
+    if (why[0] != '\0')
+        fail_with(p, seed, why, text);
+    yyjson_doc_free(doc);
+    metallm__buf_fini(&b);
+    metallm__pool_fini(&r.pool);
+}
+
+static void answers_keep_their_meaning(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PAIR_COUNT; i++)
+        for (uint64_t seed = 0; seed < 10000; seed++)
+            said_there_and_back(&pairs[i], seed);
+}
+
+/* ---- Streams. ---- */
+
+/* What the surface tells, as a client gets it. */
+struct telling {
+    const struct metallm__surface *surface;
+    struct metallm__telling t;
+    struct metallm__buf events, usage, last;
+    metallm_error err;
+};
+
+static int tell(void *payload, const struct metallm__delta *d)
+{
+    struct telling *to = payload;
+    if (d->kind == METALLM__DELTA_START) {
+        metallm__wire_text_copy(to->t.id, sizeof to->t.id, d->id);
+        metallm__wire_text_copy(to->t.model, sizeof to->t.model, d->model);
+    } else if (d->kind == METALLM__DELTA_USAGE) {
+        metallm__wire_usage_merge(&to->t.usage, &d->usage);
+    } else if (d->kind == METALLM__DELTA_FINISH) {
+        to->t.finish = d->finish;
+    }
+    return to->surface->delta_out(&to->t, d, &to->events, &to->usage, &to->last, &to->err);
+}
+
+static void telling_open(struct telling *to, const struct metallm__wire_request *request)
+{
+    *to = (struct telling){.surface = metallm__surface_of(request->kind)};
+    to->t = (struct metallm__telling){.request = request,
+                                      .wall_s = 1,
+                                      .open = METALLM__PART_KINDS,
+                                      .usage = METALLM__WIRE_USAGE_UNKNOWN};
+    struct metallm__buf *const all[] = {&to->events,  &to->usage,  &to->last,   &to->t.kept,
+                                        &to->t.names, &to->t.seal, &to->t.items};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        metallm__buf_init(all[i], POOL_BYTES);
+}
+
+static void telling_close(struct telling *to)
+{
+    struct metallm__buf *const all[] = {&to->events,  &to->usage,  &to->last,   &to->t.kept,
+                                        &to->t.names, &to->t.seal, &to->t.items};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        metallm__buf_fini(all[i]);
+}
+
+struct hearing {
+    const struct metallm__wire *wire;
+    struct metallm__hearing h;
+    struct said_maker maker;
+    bool is_end;
+};
+
+static int take_event(void *payload, const struct metallm__sse_event *e)
+{
+    struct hearing *in = payload;
+    if (e == NULL || !e->has_data)
+        return METALLM_OK;
+    const struct metallm__wire_event event = {.name = e->name, .data = e->data};
+    int rc = in->wire->event_in(&in->h, &event, &in->is_end);
+    metallm__pool_clear(&in->h.pool);
+    return rc;
+}
+
+/* The events' bytes in pieces, read by the protocol, as one answer again. */
+static int hear(const struct pair *p, struct wire_random *r, struct metallm__span bytes,
+                struct hearing *in, metallm_error *err)
+{
+    struct metallm__sse sse;
+    *in = (struct hearing){.wire = p->wire, .maker = {.pool = &r->pool}};
+    in->maker.said.usage = (struct metallm__wire_usage)METALLM__WIRE_USAGE_UNKNOWN;
+    in->h = (struct metallm__hearing){.usage = METALLM__WIRE_USAGE_UNKNOWN,
+                                      .sink = said_from_delta,
+                                      .payload = &in->maker,
+                                      .err = err};
+    metallm__pool_init(&in->h.pool, POOL_BYTES);
+    metallm__sse_init(&sse, METALLM__SSE_EVENT_BYTES_MAX);
+    int rc = METALLM_OK;
+    for (size_t at = 0; at < bytes.n && rc == METALLM_OK;) {
+        size_t n = 1 + metallm__rng_below(&r->rng, 2000);
+        n = n < bytes.n - at ? n : bytes.n - at;
+        rc = metallm__sse_feed(&sse, metallm__span(bytes.p + at, n), take_event, in, err);
+        at += n;
+    }
+    metallm__sse_fini(&sse);
+    metallm__pool_fini(&in->h.pool);
+    return rc;
+}
+
+static void deltas_there_and_back(const struct pair *p, uint64_t seed)
+{
+    struct wire_random r = random_for(p, seed);
+    const struct metallm__wire_request request = {
+        .kind = p->kind, .is_stream = true, .wants_usage = true};
+    struct metallm__said said;
+    struct telling to;
+    struct hearing in;
+    metallm_error err = {0};
+    random_said(&r, &said);
+    telling_open(&to, &request);
+    if (said_as_deltas(&r, &said, tell, &to) != METALLM_OK)
+        fail_with(p, seed, to.err.message, metallm__span(to.events.data, to.events.len));
+    metallm__buf_add(&to.events, to.usage.data, to.usage.len);
+    metallm__buf_add(&to.events, to.last.data, to.last.len);
+    struct metallm__span bytes = metallm__span(to.events.data, to.events.len);
+    if (hear(p, &r, bytes, &in, &err) != METALLM_OK)
+        fail_with(p, seed, in.maker.wrong != NULL ? in.maker.wrong : err.message, bytes);
+    const char *why = in.is_end ? said_difference(&said, &in.maker.said) : "no end";
+    if (why[0] != '\0')
+        fail_with(p, seed, why, bytes);
+    telling_close(&to);
+    metallm__pool_fini(&r.pool);
+}
+
+static void streams_keep_their_meaning(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PAIR_COUNT; i++)
+        for (uint64_t seed = 0; seed < 10000; seed++)
+            deltas_there_and_back(&pairs[i], seed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(talks_keep_their_meaning),
+        cmocka_unit_test(answers_keep_their_meaning),
+        cmocka_unit_test(streams_keep_their_meaning),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
