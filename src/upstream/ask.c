@@ -93,6 +93,8 @@ void metallm__ask_go(struct metallm__ask *ask)
     int rc = metallm__attempt_begin(ask, &ask->untold);
     if (rc == METALLM_ENOMEM)
         metallm__ask_failed(ask, METALLM__FAULT_MEMORY, false);
+    else if (rc == METALLM_ENOTFOUND) /* nothing to sign with */
+        metallm__ask_failed(ask, METALLM__FAULT_AUTH, false);
     else if (rc != METALLM_OK)
         metallm__ask_failed(ask, METALLM__FAULT_EXPRESSION, false);
 }

@@ -343,11 +343,21 @@ static int sign(const struct metallm__ask *ask, const struct metallm__deployment
                 struct metallm__buf *lines, struct metallm__header *headers, size_t *count,
                 metallm_error *err)
 {
+    int64_t now_ms = metallm__loop_wall_ms(ask->u->loop);
+    struct metallm__wire_target target = d->target;
+    struct metallm__aws_copy aws;
     metallm__buf_init(lines, 65536);
     if (d->wire->is_head_static)
         return METALLM_OK;
-    int rc =
-        d->wire->head_out(&d->target, &ask->out, metallm__loop_wall_ms(ask->u->loop), lines, err);
+    if (d->aws != NULL) {
+        int rc = metallm__aws_credentials_copy(d->aws, now_ms / 1000, &aws, err);
+        if (rc != METALLM_OK)
+            return rc;
+        target.aws = aws.keys;
+    }
+    int rc = d->wire->head_out(&target, &ask->out, now_ms, lines, err);
+    if (d->aws != NULL)
+        metallm__aws_copy_wipe(&aws);
     struct metallm__span rest = metallm__span(lines->data, lines->len);
     struct metallm__headers own = {d->headers, d->header_count};
     while (rc == METALLM_OK && *count < HEADERS_MAX &&
@@ -395,6 +405,8 @@ static int send_request(struct metallm__ask *ask, const struct metallm__deployme
     };
     if (rc == METALLM_OK)
         rc = metallm__http_call_start(&ask->http, &o, &events, ask, err);
+    if (lines.data != NULL)
+        explicit_bzero(lines.data, lines.len);
     metallm__buf_fini(&lines);
     return rc;
 }

@@ -108,7 +108,7 @@ static uint64_t wait_ms(const struct metallm__aws_credentials *c, int rc, unsign
     }
     if (c->found.expires_s > 0) {
         int64_t left = c->found.expires_s - (int64_t)time(NULL) - (int64_t)c->early_s;
-        wait = left > 0 ? (uint64_t)left * 1000 : 0;
+        wait = left > 0 ? (uint64_t)left * 1000 : c->retry_ms;
     } else if (c->found.provider == METALLM__AWS_ENVIRONMENT) {
         wait = WAIT_MS_MAX;
     }

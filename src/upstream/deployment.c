@@ -306,6 +306,7 @@ void metallm__deployment_fini(struct metallm__deployment *d)
     wipe_free(d->key, d->key_len);
     wipe_free(d->head, d->head_len);
     metallm__tls_client_free(d->tls);
+    metallm__aws_credentials_unref(d->aws);
     metallm__health_unref(d->health);
 }
 

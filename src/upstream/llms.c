@@ -15,7 +15,7 @@ const char *metallm__llm_state_name(enum metallm__llm_state state)
     return names[state];
 }
 
-/* ---- What passes from one deployment to another: TLS settings and health. ---- */
+/* ---- What passes from one deployment to another: TLS settings, AWS's keys, health. ---- */
 
 /* Calls visit(d) for each deployment until it returns true. */
 struct search {
@@ -56,6 +56,32 @@ static int share_tls(struct metallm__deployment *d, const struct metallm__llms *
     struct metallm__tls_client_options o = {.ca_path = d->ca_file,
                                             .insecure = d->is_tls_unverified};
     return metallm__tls_client_new(&d->tls, &o, err);
+}
+
+static bool is_same_aws(const struct metallm__deployment *a, const struct metallm__deployment *b)
+{
+    const char *profile = a->aws_profile != NULL ? a->aws_profile : "";
+    return b->aws != NULL && strcmp(metallm__aws_credentials_profile(b->aws), profile) == 0;
+}
+
+/* Requests to AWS are signed where no API key is given. */
+static int share_aws(struct metallm__deployment *d, const struct metallm__llms *own,
+                     const struct metallm__llms *before, metallm_error *err)
+{
+    struct search s = {.for_whom = d, .is_it = is_same_aws};
+    if (d->wire->framing != METALLM__FRAMING_AWS || d->key_len > 0)
+        return METALLM_OK;
+    if (search_llms(&s, own)) {
+        d->aws = metallm__aws_credentials_ref(s.found->aws);
+        return METALLM_OK;
+    }
+    if (search_llms(&s, before)) {
+        d->aws = metallm__aws_credentials_ref(s.found->aws);
+        metallm__aws_credentials_renew(d->aws);
+        return METALLM_OK;
+    }
+    const struct metallm__aws_options o = {.profile = d->aws_profile};
+    return metallm__aws_credentials_new(&d->aws, &o, err);
 }
 
 static int share_health(struct metallm__deployment *d, const struct metallm__llms *before,
@@ -121,6 +147,8 @@ static int make_deployments(struct metallm__llms *l, struct metallm__llm *llm,
         int rc = metallm__deployment_init(d, &o->deployments[i], llm, err);
         if (rc == METALLM_OK)
             rc = share_tls(d, l, before, err);
+        if (rc == METALLM_OK)
+            rc = share_aws(d, l, before, err);
         if (rc == METALLM_OK)
             rc = share_health(d, before, &o->deployments[i].breaker, err);
         if (rc != METALLM_OK)

@@ -8,6 +8,7 @@
 #include "data/prices.h"
 #include "net/http.h"
 #include "net/tls.h"
+#include "upstream/aws_credentials.h"
 #include "upstream/health.h"
 #include "wire/wire.h"
 
@@ -89,7 +90,8 @@ struct metallm__deployment {
     size_t header_count;
     char *head; /* their bytes, head_len of them: secret */
     size_t head_len;
-    struct metallm__tls_client *tls; /* NULL: plain; shared by all with equal TLS options */
+    struct metallm__tls_client *tls;      /* NULL: plain; shared by all with equal TLS options */
+    struct metallm__aws_credentials *aws; /* NULL: not signed; shared by all of one profile */
     double weight;
     unsigned concurrent_max, waiting_max; /* concurrent_max 0: no limit */
     uint32_t waiting_ms, connect_ms, first_byte_ms, idle_ms, total_ms;

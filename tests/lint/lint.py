@@ -77,6 +77,7 @@ def check_libraries(tree):
         "sqlite3.h": {"store"},
         "yaml.h": {"data", "gateway"},
         "uv.h": {"net"},
+        "curl/": {"encoder", "upstream"},
         "llhttp.h": {"net"},
         "openssl/ssl.h": {"net"},
         "openssl/": {"net", "gateway"},
