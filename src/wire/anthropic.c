@@ -14,11 +14,15 @@ static void write_line(struct metallm__buf *lines, const char *name, struct meta
     metallm__buf_puts(lines, "\r\n");
 }
 
+/* Bodies of clients are of their version; those that are written here of the one which still takes
+ * a temperature. */
 static int head_out(const struct metallm__wire_target *t, const struct metallm__wire_out *body,
                     int64_t wall_ms, struct metallm__buf *lines, metallm_error *err)
 {
     (void)wall_ms;
-    metallm__buf_puts(lines, "anthropic-version: 2023-06-01\r\n");
+    bool has_version = body != NULL && body->version.n > 0;
+    write_line(lines,
+               "anthropic-version: ", has_version ? body->version : metallm__span_of("2023-06-01"));
     write_line(lines, "x-api-key: ", t->key);
     if (body != NULL)
         write_line(lines, "anthropic-beta: ", body->beta);
@@ -164,7 +168,7 @@ const struct metallm__wire metallm__wire_anthropic = {
     .verdicts = verdicts,
     .framing = METALLM__FRAMING_SSE,
     .accept = "text/event-stream",
-    .is_head_static = false, /* a client's anthropic-beta goes with its body */
+    .is_head_static = false, /* a client's version and beta go with its body */
     .head_out = head_out,
     .talk_out = metallm__anthropic_talk_out,
     .said_in = metallm__anthropic_said_in,

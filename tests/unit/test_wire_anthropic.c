@@ -397,9 +397,15 @@ static void other_llms_reasoning_is_taken_out_of_native_bodies(void **state)
 
 static void the_head_tells_key_and_version(void **state)
 {
+    const struct metallm__wire_out body = {.version = METALLM__SPAN("2026-10-21"),
+                                           .beta = METALLM__SPAN("b-1")};
     struct metallm__buf lines;
     (void)state;
     metallm__buf_init(&lines, 1000);
+    assert_int_equal(metallm__wire_anthropic.head_out(&target, &body, 0, &lines, NULL), METALLM_OK);
+    assert_string_equal(
+        lines.data, "anthropic-version: 2026-10-21\r\nx-api-key: k-1\r\nanthropic-beta: b-1\r\n");
+    metallm__buf_clear(&lines);
     assert_int_equal(metallm__wire_anthropic.head_out(&target, NULL, 0, &lines, NULL), METALLM_OK);
     assert_string_equal(lines.data, "anthropic-version: 2023-06-01\r\nx-api-key: k-1\r\n");
     metallm__buf_fini(&lines);
