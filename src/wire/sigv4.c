@@ -97,7 +97,9 @@ static int compare(struct metallm__span a, struct metallm__span b)
 static int split_query(struct metallm__span query, struct pair *pairs)
 {
     int count = 0;
-    for (const char *at = query.p, *end = query.p + query.n; query.n > 0 && at <= end;) {
+    if (query.n == 0)
+        return 0;
+    for (const char *at = query.p, *end = query.p + query.n; at <= end;) {
         const char *stop = memchr(at, '&', (size_t)(end - at));
         stop = stop != NULL ? stop : end;
         const char *equals = memchr(at, '=', (size_t)(stop - at));

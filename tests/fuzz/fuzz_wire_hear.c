@@ -35,6 +35,24 @@ static void check_told(const struct told *t)
     metallm__sse_fini(&sse);
 }
 
+/* Ids that we made ourselves differ: texts of hexadecimal digits are left out. */
+static void forget_ids(struct metallm__buf *b)
+{
+    size_t put = 0;
+    for (size_t i = 0, n; i < b->len; i += n) {
+        n = 0;
+        while (i + n < b->len && strchr("0123456789abcdef", b->data[i + n]) != NULL &&
+               b->data[i + n] != '\0')
+            n++;
+        bool is_id = n >= 8;
+        n = n > 0 ? n : 1;
+        if (!is_id)
+            memmove(b->data + put, b->data + i, n);
+        put += is_id ? 0 : n;
+    }
+    b->len = put;
+}
+
 static int stream(const struct metallm__wire *w, const struct metallm__wire_request *r,
                   struct metallm__span in, size_t step, struct told *t)
 {
@@ -146,6 +164,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc = stream(w, &r, in, in.n > 0 ? in.n : 1, &whole);
     check_told(&whole);
     MUST(stream(w, &r, in, 7, &cut) == rc);
+    forget_ids(&whole.bytes);
+    forget_ids(&cut.bytes);
     MUST(metallm__span_eq(metallm__span(whole.bytes.data, whole.bytes.len),
                           metallm__span(cut.bytes.data, cut.bytes.len)));
     metallm__wire_request_fini(&r);
