@@ -2,7 +2,7 @@
  * translate_times.c - CPU time of translation: a request of 1 KB from each surface to each
  * upstream's protocol (read, routed text and all, and written), and an event of text the other way.
  * Prints microseconds, the least of REPEATS rounds. "translate_times SURFACE PROTOCOL WHAT ROUNDS"
- * runs one cell alone, for callgrind: WHAT is request or event. */
+ * runs one cell alone, for callgrind: WHAT is request, tools or event. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +29,15 @@ static void die(const char *what, const char *why)
     exit(1);
 }
 
-/* ---- Requests. A filler of text brings each to BYTES. ---- */
+/* ---- Requests. A filler of text brings each to BYTES; others are of tools, calls and results.
+ * ----
+ */
 
 struct surface {
     const char *name;
     enum metallm__wire_kind kind;
-    const char *head, *tail;
+    const char *head, *tail; /* around the filler */
+    const char *tools;       /* a whole request; NULL: it has none */
     char body[2 * BYTES];
     size_t len;
 };
@@ -46,7 +49,32 @@ static struct surface surfaces[] = {
          "\"messages\":[{\"role\":\"system\",\"content\":\"You are helpful.\"},{\"role\":"
          "\"user\",\"content\":\"Who wrote it?\"},{\"role\":\"assistant\",\"content\":\"She "
          "did.\"},{\"role\":\"user\",\"content\":\"",
-     .tail = "\"}]}"},
+     .tail = "\"}]}",
+     .tools =
+         "{\"model\":\"auto\",\"stream\":true,\"tools\":[{\"type\":\"function\",\"function\":{"
+         "\"name\""
+         ":\"weather\",\"description\":\"Weather of some days.\",\"parameters\":{\"type\":\"objec"
+         "t\",\"properties\":{\"city\":{\"type\":\"string\",\"description\":\"Where\"},\"days\":{"
+         "\"typ"
+         "e\":\"integer\",\"minimum\":1}},\"required\":[\"city\"]}}},{\"type\":\"function\","
+         "\"functi"
+         "on\":{\"name\":\"train\",\"description\":\"Trains to a "
+         "city.\",\"parameters\":{\"type\":\""
+         "object\",\"properties\":{\"city\":{\"type\":\"string\",\"description\":\"To\"},\"days\":{"
+         "\"t"
+         "ype\":\"integer\",\"minimum\":1}},\"required\":[\"city\"]}}}],\"tool_choice\":\"auto\","
+         "\"m"
+         "essages\":[{\"role\":\"user\",\"content\":\"Shall I go to Bern or to Rome?\"},{\"role\""
+         ":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"call_1\",\"type\":\"function\","
+         "\""
+         "function\":{\"name\":\"weather\",\"arguments\":\"{\\\"city\\\":\\\"Bern\\\",\\\"days\\\":"
+         "2}\"}},{"
+         "\"id\":\"call_2\",\"type\":\"function\",\"function\":{\"name\":\"weather\",\"arguments\":"
+         "\"{\\"
+         "\"city\\\":\\\"Rome\\\",\\\"days\\\":2}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"call_"
+         "1\",\"co"
+         "ntent\":\"Rain.\"},{\"role\":\"tool\",\"tool_call_id\":\"call_2\",\"content\":\"Sun.\"}]"
+         "}"},
     {.name = "completion",
      .kind = METALLM__WIRE_COMPLETION,
      .head = "{\"model\":\"auto\",\"temperature\":0.7,\"max_tokens\":500,\"stream\":true,"
@@ -58,7 +86,30 @@ static struct surface surfaces[] = {
              "\"instructions\":\"You are helpful.\",\"input\":[{\"role\":\"user\",\"content\":"
              "\"Who wrote it?\"},{\"role\":\"assistant\",\"content\":\"She did.\"},{\"role\":"
              "\"user\",\"content\":\"",
-     .tail = "\"}]}"},
+     .tail = "\"}]}",
+     .tools =
+         "{\"model\":\"auto\",\"stream\":true,\"tools\":[{\"type\":\"function\",\"name\":"
+         "\"weather\",\""
+         "description\":\"Weather of some days.\",\"parameters\":{\"type\":\"object\",\"properti"
+         "es\":{\"city\":{\"type\":\"string\",\"description\":\"Where\"},\"days\":{\"type\":"
+         "\"integer\""
+         ",\"minimum\":1}},\"required\":[\"city\"]}},{\"type\":\"function\",\"name\":\"train\","
+         "\"desc"
+         "ription\":\"Trains to a city.\",\"parameters\":{\"type\":\"object\",\"properties\":{\"ci"
+         "ty\":{\"type\":\"string\",\"description\":\"To\"},\"days\":{\"type\":\"integer\","
+         "\"minimum\":"
+         "1}},\"required\":[\"city\"]}}],\"tool_choice\":\"auto\",\"input\":[{\"role\":\"user\","
+         "\"con"
+         "tent\":\"Shall I go to Bern or to Rome?\"},{\"type\":\"function_call\",\"call_id\":\"c"
+         "all_1\",\"name\":\"weather\",\"arguments\":\"{\\\"city\\\":\\\"Bern\\\",\\\"days\\\":2}"
+         "\"},{\"type"
+         "\":\"function_call\",\"call_id\":\"call_2\",\"name\":\"weather\",\"arguments\":\"{"
+         "\\\"city\\\""
+         ":\\\"Rome\\\",\\\"days\\\":2}\"},{\"type\":\"function_call_output\",\"call_id\":\"call_"
+         "1\",\"o"
+         "utput\":\"Rain.\"},{\"type\":\"function_call_output\",\"call_id\":\"call_2\",\"output\":"
+         "\""
+         "Sun.\"}]}"},
     {.name = "messages",
      .kind = METALLM__WIRE_MESSAGES,
      .head =
@@ -66,12 +117,41 @@ static struct surface surfaces[] = {
          "\"You are helpful.\",\"messages\":[{\"role\":\"user\",\"content\":\"Who wrote "
          "it?\"},{\"role\":\"assistant\",\"content\":\"She did.\"},{\"role\":\"user\","
          "\"content\":\"",
-     .tail = "\"}]}"},
+     .tail = "\"}]}",
+     .tools =
+         "{\"model\":\"auto\",\"max_tokens\":500,\"stream\":true,\"tools\":[{\"name\":\"weather\","
+         "\"d"
+         "escription\":\"Weather of some days.\",\"input_schema\":{\"type\":\"object\",\"propert"
+         "ies\":{\"city\":{\"type\":\"string\",\"description\":\"Where\"},\"days\":{\"type\":"
+         "\"integer"
+         "\",\"minimum\":1}},\"required\":[\"city\"]}},{\"name\":\"train\",\"description\":"
+         "\"Trains "
+         "to a "
+         "city.\",\"input_schema\":{\"type\":\"object\",\"properties\":{\"city\":{\"type\":\"st"
+         "ring\",\"description\":\"To\"},\"days\":{\"type\":\"integer\",\"minimum\":1}},"
+         "\"required\":"
+         "[\"city\"]}}],\"tool_choice\":{\"type\":\"auto\"},\"messages\":[{\"role\":\"user\","
+         "\"conten"
+         "t\":\"Shall I go to Bern or to Rome?\"},{\"role\":\"assistant\",\"content\":[{\"type\":"
+         "\"tool_use\",\"id\":\"call_1\",\"name\":\"weather\",\"input\":{\"city\":\"Bern\","
+         "\"days\":2}},"
+         "{\"type\":\"tool_use\",\"id\":\"call_2\",\"name\":\"weather\",\"input\":{\"city\":"
+         "\"Rome\",\"da"
+         "ys\":2}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":"
+         "\"cal"
+         "l_1\",\"content\":\"Rain.\"},{\"type\":\"tool_result\",\"tool_use_id\":\"call_2\","
+         "\"conten"
+         "t\":\"Sun.\"}]}]}"},
 };
 #define SURFACES (sizeof surfaces / sizeof *surfaces)
 
-static void fill(struct surface *s)
+static void fill(struct surface *s, bool is_of_tools)
 {
+    if (is_of_tools && s->tools != NULL) {
+        s->len = strlen(s->tools);
+        memcpy(s->body, s->tools, s->len + 1);
+        return;
+    }
     static const char text[] = "What does the quick brown fox say?\\n";
     size_t n = strlen(s->head), end = strlen(s->tail);
     memcpy(s->body, s->head, n);
@@ -279,7 +359,7 @@ static void show(const char *what, timed run)
 int main(int argc, char **argv)
 {
     for (size_t i = 0; i < SURFACES; i++)
-        fill(&surfaces[i]);
+        fill(&surfaces[i], argc == 5 && strcmp(argv[3], "tools") == 0);
     if (argc == 5) {
         const struct metallm__wire *w = metallm__wire_find(argv[2]);
         for (size_t i = 0; i < SURFACES && w != NULL; i++)
@@ -290,5 +370,8 @@ int main(int argc, char **argv)
     }
     show("a request, us", time_requests);
     show("an event, us", time_events);
+    for (size_t i = 0; i < SURFACES; i++)
+        fill(&surfaces[i], true);
+    show("tools, us", time_requests);
     return sum == 0;
 }

@@ -115,18 +115,32 @@ static bool decode(struct metallm__span data, struct metallm__buf *out)
     return true;
 }
 
+/* U+FFFD, which is what the writer makes of bytes that are not UTF-8. */
+static size_t count_replaced(const char *p, size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i + 3 <= n; i++)
+        count += memcmp(p + i, "\xef\xbf\xbd", 3) == 0;
+    return count;
+}
+
 static int write_plain_text(struct metallm__jw *j, struct metallm__span data, metallm_error *err)
 {
     struct metallm__buf text;
     metallm__buf_init(&text, data.n + 4);
-    bool is_base64 = decode(data, &text);
+    bool is_text = decode(data, &text);
     j->out->failed |= text.failed;
     metallm__jw_raw(j, "{\"type\":\"text\",\"media_type\":\"text/plain\"");
+    size_t from = j->out->len;
     member(j, "data", metallm__span(text.data, text.len));
+    if (text.len > 0 && !j->out->failed)
+        is_text &= count_replaced(text.data, text.len) ==
+                   count_replaced(j->out->data + from, j->out->len - from);
     metallm__jw_close(j, '}');
     metallm__buf_fini(&text);
-    return is_base64 ? METALLM_OK
-                     : metallm__error_set(err, METALLM_EINVAL, "a document's data is no base64");
+    return is_text ? METALLM_OK
+                   : metallm__error_set(err, METALLM_EINVAL,
+                                        "a document of type 'text/plain' is not UTF-8 in base64");
 }
 
 static int write_source(struct metallm__jw *j, const struct metallm__part *p, metallm_error *err)

@@ -287,31 +287,32 @@ static void what_cannot_be_said_is_refused_or_told(void **state)
         {.kind = METALLM__PART_IMAGE, .media = METALLM__SPAN("image/bmp"), .data = {"AA", 2}},
         {.kind = METALLM__PART_FILE, .media = METALLM__SPAN("text/csv"), .data = {"AA", 2}},
         {.kind = METALLM__PART_FILE, .media = METALLM__SPAN("text/plain"), .data = {"*", 1}},
+        {.kind = METALLM__PART_FILE, .media = METALLM__SPAN("text/plain"), .data = {"/w==", 4}},
         {.kind = METALLM__PART_TEXT},
         {.kind = METALLM__PART_TEXT, .text = METALLM__SPAN("a")},
     };
-    static const int results[] = {METALLM_EINVAL, METALLM_EINVAL, METALLM_EINVAL, METALLM_EINVAL,
-                                  METALLM_OK};
+    static const int results[] = {METALLM_EINVAL, METALLM_EINVAL, METALLM_EINVAL,
+                                  METALLM_EINVAL, METALLM_EINVAL, METALLM_OK};
     (void)state;
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 9; i++) {
         struct metallm__talk t;
         struct metallm__wire_out out = {.is_translated = true};
-        struct metallm__turn turn = {METALLM__ROLE_USER, {NULL, 0}, &parts[i < 4 ? i : 4], 1};
+        struct metallm__turn turn = {METALLM__ROLE_USER, {NULL, 0}, &parts[i < 5 ? i : 5], 1};
         metallm_error err = {0};
         metallm__talk_clear(&t);
         t.turns = &turn;
         t.turn_count = 1;
-        if (i == 5)
-            t.temperature = 1.2;
         if (i == 6)
-            t.reasoning_tokens = 100;
+            t.temperature = 1.2;
         if (i == 7)
+            t.reasoning_tokens = 100;
+        if (i == 8)
             t.service_tier = metallm__span_of("flex");
         metallm__buf_init(&out.made, POOL_BYTES_MAX);
         int rc = metallm__wire_anthropic.talk_out(&t, &target, &out, &err);
-        assert_int_equal(rc, i < 5 ? results[i] : i < 7 ? METALLM_EINVAL : METALLM_OK);
+        assert_int_equal(rc, i < 6 ? results[i] : i < 8 ? METALLM_EINVAL : METALLM_OK);
         assert_int_equal(rc == METALLM_OK, err.message[0] == '\0');
-        assert_int_equal(out.dropped, i == 7 ? UINT64_C(1) << METALLM__FEATURE_SERVICE_TIER : 0);
+        assert_int_equal(out.dropped, i == 8 ? UINT64_C(1) << METALLM__FEATURE_SERVICE_TIER : 0);
         metallm__wire_out_fini(&out);
     }
 }
