@@ -288,17 +288,11 @@ static int read_thinking(struct metallm__anthropic_reading *r, yyjson_val *v)
 
 static int read_effort(struct metallm__anthropic_reading *r, yyjson_val *v)
 {
-    static const char *const names[] = {"low", "medium", "high", "xhigh", "max"};
-    static const enum metallm__effort efforts[] = {METALLM__EFFORT_LOW, METALLM__EFFORT_MEDIUM,
-                                                   METALLM__EFFORT_HIGH, METALLM__EFFORT_XHIGH,
-                                                   METALLM__EFFORT_MAX};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (yyjson_equals_str(v, names[i])) {
-            if (r->out->effort == METALLM__EFFORT_UNSAID) /* thinking turned off stays off */
-                r->out->effort = efforts[i];
-            return METALLM_OK;
-        }
-    other(r, "output_config.effort");
+    enum metallm__effort effort = metallm__effort_find(metallm__wire_text(v));
+    if (effort < METALLM__EFFORT_LOW) /* the API has none below */
+        other(r, "output_config.effort");
+    else if (r->out->effort == METALLM__EFFORT_UNSAID) /* thinking turned off stays off */
+        r->out->effort = effort;
     return METALLM_OK;
 }
 

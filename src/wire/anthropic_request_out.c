@@ -223,9 +223,10 @@ static void write_schema(const struct metallm__talk *talk, struct metallm__jw *j
 /* There is nothing below "low". */
 static void write_output_config(const struct metallm__talk *talk, struct metallm__jw *j)
 {
-    static const char *const efforts[] = {NULL,     NULL,   "low",   "low",
-                                          "medium", "high", "xhigh", "max"};
-    const char *effort = efforts[talk->effort];
+    const char *effort = NULL;
+    if (talk->effort > METALLM__EFFORT_NONE)
+        effort =
+            talk->effort == METALLM__EFFORT_MINIMAL ? "low" : metallm__effort_name(talk->effort);
     bool has_schema = talk->format == METALLM__FORMAT_SCHEMA;
     if (effort == NULL && !has_schema)
         return;
