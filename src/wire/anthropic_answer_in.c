@@ -49,9 +49,12 @@ bool metallm__anthropic_error(yyjson_val *root, metallm_error *err)
         return false;
     struct metallm__span type = metallm__wire_text(yyjson_obj_get(error, "type"));
     struct metallm__span message = metallm__wire_text(yyjson_obj_get(error, "message"));
-    metallm__error_set(err, METALLM_EFORMAT, "%.*s: %.*s", (int)(type.n < 40 ? type.n : 40),
-                       type.n > 0 ? type.p : "error", (int)(message.n < 180 ? message.n : 180),
-                       message.n > 0 ? message.p : "");
+    if (type.n == 0)
+        type = metallm__span_of("error");
+    if (message.n == 0)
+        message = metallm__span_of("without a message");
+    metallm__error_set(err, METALLM_EFORMAT, "%.*s: %.*s", (int)(type.n < 40 ? type.n : 40), type.p,
+                       (int)(message.n < 180 ? message.n : 180), message.p);
     return true;
 }
 

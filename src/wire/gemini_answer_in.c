@@ -12,9 +12,10 @@ int metallm__gemini_error_check(yyjson_val *root, metallm_error *err)
     if (error == NULL)
         return METALLM_OK;
     struct metallm__span message = metallm__wire_text(yyjson_obj_get(error, "message"));
+    if (message.n == 0)
+        message = metallm__span_of("an error without a message");
     return metallm__error_set(err, METALLM_EFORMAT, "%.*s",
-                              (int)(message.n < 200 ? message.n : 200),
-                              message.n > 0 ? message.p : "an error without a message");
+                              (int)(message.n < 200 ? message.n : 200), message.p);
 }
 
 void metallm__gemini_usage_in(yyjson_val *usage, struct metallm__wire_usage *out)

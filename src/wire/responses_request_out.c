@@ -157,7 +157,8 @@ static void put_assistant_part(struct metallm__jw *j, const struct metallm__part
     }
 }
 
-static void put_turns(struct metallm__jw *j, const struct metallm__talk *talk,
+/* false: there was nothing to say. */
+static bool put_turns(struct metallm__jw *j, const struct metallm__talk *talk,
                       struct metallm__wire_out *out)
 {
     metallm__jw_name(j, "input");
@@ -171,7 +172,9 @@ static void put_turns(struct metallm__jw *j, const struct metallm__talk *talk,
         for (size_t p = 0; p < turn->part_count; p++)
             put_assistant_part(j, &turn->parts[p], out);
     }
+    bool has_any = j->wants_comma;
     metallm__jw_close(j, ']');
+    return has_any;
 }
 
 /* ---- Tools, format, options. ---- */
@@ -316,7 +319,9 @@ int metallm__responses_talk_out(const struct metallm__talk *talk,
     metallm__jw_open(&j, '{');
     metallm__jw_name(&j, "model");
     metallm__jw_json(&j, t->model_json);
-    put_turns(&j, talk, out);
+    if (!put_turns(&j, talk, out))
+        return metallm__error_set(err, METALLM_EINVAL,
+                                  "openai-responses needs a message with content");
     put_tools(&j, talk);
     put_tool_choice(&j, talk);
     put_text_options(&j, talk);
