@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * anthropic_answer_out.c - a said as a Message, and errors in Anthropic's shape. */
-#include <inttypes.h>
-
 #include "wire/anthropic.h"
 #include "wire/seal.h"
 
@@ -16,8 +14,8 @@ void metallm__anthropic_id(struct metallm__span id, int64_t wall_s, char *out, s
         out[n++] = c > ' ' && c < 127 && c != '"' && c != '\\' ? (char)c : '_';
     }
     out[n] = '\0';
-    if (id.n == 0) /* the upstream told none */
-        snprintf(out + n, room - n, "%016" PRIx64, (uint64_t)wall_s);
+    if (id.n == 0 && room - n >= METALLM__WIRE_MADE_ID_BYTES) /* the upstream told none */
+        metallm__wire_id_make(out + n, wall_s);
 }
 
 const char *metallm__anthropic_stop_reason(enum metallm__wire_finish finish, bool has_calls,

@@ -108,6 +108,11 @@ int metallm__responses_said_in(yyjson_val *root, struct metallm__pool *pool,
             read_reasoning(item, &parts);
         }
     }
+    for (size_t k = 0; k < parts.count; k++)
+        if (parts.items[k].kind == METALLM__PART_CALL &&
+            (parts.items[k].name.n == 0 || !metallm__json_is_object(parts.items[k].text)))
+            return metallm__error_set(err, METALLM_EFORMAT,
+                                      "a tool is called without a name, or by what is no JSON");
     out->id = metallm__wire_text(yyjson_obj_get(root, "id"));
     out->model = metallm__wire_text(yyjson_obj_get(root, "model"));
     out->parts = parts.items;

@@ -29,9 +29,9 @@ static void put_data_url(struct metallm__jw *j, const char *name, const struct m
     struct metallm__buf *out = j->out;
     metallm__jw_name(j, name);
     metallm__jw_json(j, metallm__span_of("\"data:"));
-    metallm__buf_add(out, media.p, media.n);
+    metallm__json_escaped(out, media.p, media.n);
     metallm__buf_puts(out, ";base64,");
-    metallm__buf_add(out, part->data.p, part->data.n);
+    metallm__json_escaped(out, part->data.p, part->data.n);
     metallm__buf_puts(out, "\"");
 }
 

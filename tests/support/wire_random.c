@@ -183,7 +183,7 @@ static void assistant_turn(struct wire_random *r, struct metallm__turn *t, bool 
                                                         .seal = base64(r),
                                                         .seal_of = metallm__span_of(r->seal_of)};
     bool has_calls = may_call && (r->allowed >> METALLM__FEATURE_TOOLS & 1u) != 0 && flip(r);
-    if (!has_calls && may(r, METALLM__FEATURE_REFUSAL_HISTORY))
+    if (!has_calls && !r->has_no_refusal && may(r, METALLM__FEATURE_REFUSAL_HISTORY))
         parts[t->part_count++] =
             (struct metallm__part){.kind = METALLM__PART_REFUSAL, .text = random_text(r, 3)};
     else if (!has_calls || flip(r))
@@ -295,6 +295,7 @@ static void format(struct wire_random *r, struct metallm__talk *t)
     } else if (may(r, METALLM__FEATURE_JSON_SCHEMA)) {
         t->format = METALLM__FORMAT_SCHEMA;
         t->schema = schema(r);
+        t->is_format_strict = 1; /* unless it can be said to be none */
         if (r->has_no_format_name)
             return;
         t->format_name = name(r, "format");
@@ -350,7 +351,8 @@ void random_said(struct wire_random *r, struct metallm__said *out)
     struct metallm__part *parts = room(r);
     unsigned calls = flip(r) ? metallm__rng_below(&r->rng, 4) : 0;
     size_t n = 0;
-    bool has_seals = flip(r), has_refusal = calls == 0 && metallm__rng_below(&r->rng, 5) == 0;
+    bool has_seals = flip(r),
+         has_refusal = calls == 0 && !r->has_no_refusal && metallm__rng_below(&r->rng, 5) == 0;
     if (has_seals)
         n = add_sealed(r, parts, add_sealed(r, parts, n));
     else if (flip(r))

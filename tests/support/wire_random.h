@@ -16,6 +16,7 @@ struct wire_random {
     unsigned stops_max;
     bool has_no_format_name; /* a schema is not named */
     bool has_one_system;     /* system texts are one part of one turn */
+    bool has_no_refusal;     /* a refusal is told as any text */
     bool is_text_first;      /* answers: text stands before any call and behind all reasoning */
 };
 struct metallm__span random_text(struct wire_random *r, size_t most);

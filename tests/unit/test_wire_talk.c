@@ -19,6 +19,14 @@ static const struct pair {
     {&metallm__wire_openai,
      METALLM__WIRE_CHAT,
      {.temperature_max = 2, .stops_max = 4, .seals = {"openai", "openai", NULL}}},
+    {&metallm__wire_anthropic,
+     METALLM__WIRE_MESSAGES,
+     {.temperature_max = 1,
+      .stops_max = 10,
+      .seal_of = "anthropic",
+      .seals = {"anthropic", "anthropic", NULL},
+      .has_no_format_name = true,
+      .has_no_refusal = true}},
 };
 #define PAIR_COUNT (sizeof pairs / sizeof *pairs)
 
