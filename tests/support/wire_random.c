@@ -295,7 +295,7 @@ static void format(struct wire_random *r, struct metallm__talk *t)
     } else if (may(r, METALLM__FEATURE_JSON_SCHEMA)) {
         t->format = METALLM__FORMAT_SCHEMA;
         t->schema = schema(r);
-        t->is_format_strict = 1; /* unless it can be said to be none */
+        t->is_format_strict = 1;
         if (r->has_no_format_name)
             return;
         t->format_name = name(r, "format");
@@ -352,7 +352,7 @@ void random_said(struct wire_random *r, struct metallm__said *out)
     unsigned calls = flip(r) ? metallm__rng_below(&r->rng, 4) : 0;
     size_t n = 0;
     bool has_seals = flip(r),
-         has_refusal = calls == 0 && !r->has_no_refusal && metallm__rng_below(&r->rng, 5) == 0;
+         has_refusal = calls == 0 && !r->has_no_refusals && metallm__rng_below(&r->rng, 5) == 0;
     if (has_seals)
         n = add_sealed(r, parts, add_sealed(r, parts, n));
     else if (flip(r))

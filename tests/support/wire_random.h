@@ -14,9 +14,9 @@ struct wire_random {
     const char *seals[3];   /* whose seals an answer has, by chance; NULL: none */
     double temperature_max; /* 1 or 2 */
     unsigned stops_max;
-    bool has_no_format_name; /* a schema is not named */
+    bool has_no_format_name; /* a schema is not named, and always strict */
+    bool has_no_refusals;    /* answers: a refusal is a text like others */
     bool has_one_system;     /* system texts are one part of one turn */
-    bool has_no_refusal;     /* a refusal is told as any text */
     bool is_text_first;      /* answers: text stands before any call and behind all reasoning */
 };
 struct metallm__span random_text(struct wire_random *r, size_t most);

@@ -29,12 +29,30 @@ static const char *differ_number(const char *what, double a, double b)
           (isnan((double)a->member) && isnan((double)b->member))))                                 \
         return differ_number(what, (double)a->member, (double)b->member);
 
+/* "auto" is what nothing means. */
+static struct metallm__span detail_of(const struct metallm__part *p)
+{
+    return metallm__span_is(p->detail, "auto") ? metallm__span(NULL, 0) : p->detail;
+}
+
+/* The next part of a result that is not an empty text; NULL: there is none left. */
+static const struct metallm__part *next_inner(const struct metallm__part *result, size_t *at)
+{
+    while (*at < result->part_count) {
+        const struct metallm__part *p = &result->parts[(*at)++];
+        if (p->kind != METALLM__PART_TEXT || p->text.n > 0)
+            return p;
+    }
+    return NULL;
+}
+
 static const char *part_difference(const struct metallm__part *a, const struct metallm__part *b)
 {
     NUMBER("part", kind)
     NUMBER("part's cache", cache)
     SPAN("part's text", text)
-    SPAN("part's id", id)
+    if (a->kind == METALLM__PART_CALL || a->kind == METALLM__PART_RESULT)
+        SPAN("part's id", id)
     SPAN("part's name", name)
     SPAN("part's seal", seal)
     SPAN("part's seal_of", seal_of)
@@ -42,15 +60,18 @@ static const char *part_difference(const struct metallm__part *a, const struct m
     SPAN("part's data", data)
     SPAN("part's url", url)
     SPAN("part's file_id", file_id)
-    SPAN("part's detail", detail)
+    if (!metallm__span_eq(detail_of(a), detail_of(b)))
+        return differ("part's detail", a->detail, b->detail);
     NUMBER("part's is_error", is_error)
-    NUMBER("part's parts", part_count)
-    for (size_t i = 0; i < a->part_count; i++) {
-        const char *why = part_difference(&a->parts[i], &b->parts[i]);
+    size_t i = 0, k = 0;
+    for (;;) {
+        const struct metallm__part *x = next_inner(a, &i), *y = next_inner(b, &k);
+        if (x == NULL || y == NULL)
+            return x == y ? "" : "results: their parts are not the same many";
+        const char *why = part_difference(x, y);
         if (why[0] != '\0')
             return why;
     }
-    return "";
 }
 
 /* A place among the parts of a talk, turn by turn. */
@@ -104,7 +125,8 @@ static const char *tool_difference(const struct metallm__tool *a, const struct m
     SPAN("tool's name", name)
     SPAN("tool's description", description)
     SPAN("tool's schema", schema)
-    NUMBER("tool's is_strict", is_strict)
+    if ((a->is_strict > 0) != (b->is_strict > 0)) /* not said is not strict */
+        return differ_number("tool's is_strict", a->is_strict, b->is_strict);
     NUMBER("tool's cache", cache)
     return "";
 }

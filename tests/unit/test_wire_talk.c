@@ -19,14 +19,20 @@ static const struct pair {
     {&metallm__wire_openai,
      METALLM__WIRE_CHAT,
      {.temperature_max = 2, .stops_max = 4, .seals = {"openai", "openai", NULL}}},
+    {&metallm__wire_openai_responses,
+     METALLM__WIRE_RESPONSES,
+     {.temperature_max = 2,
+      .stops_max = 1,
+      .seal_of = "openai-responses",
+      .seals = {"openai-responses", "openai-responses", NULL}}},
     {&metallm__wire_anthropic,
      METALLM__WIRE_MESSAGES,
      {.temperature_max = 1,
-      .stops_max = 10,
+      .stops_max = 9,
       .seal_of = "anthropic",
-      .seals = {"anthropic", "anthropic", NULL},
       .has_no_format_name = true,
-      .has_no_refusal = true}},
+      .has_no_refusals = true,
+      .seals = {"anthropic", "anthropic", NULL}}},
 };
 #define PAIR_COUNT (sizeof pairs / sizeof *pairs)
 
@@ -43,6 +49,8 @@ static struct wire_random random_for(const struct pair *p, uint64_t seed)
     for (unsigned f = 0; f < METALLM__FEATURES; f++)
         if (p->wire->verdicts[f] == METALLM__VERDICT_CARRIED)
             r.allowed |= 1ull << f;
+    if (r.has_no_refusals)
+        r.allowed &= ~(1ull << METALLM__FEATURE_REFUSAL_HISTORY);
     return r;
 }
 
