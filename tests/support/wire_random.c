@@ -183,7 +183,7 @@ static void assistant_turn(struct wire_random *r, struct metallm__turn *t, bool 
                                                         .seal = base64(r),
                                                         .seal_of = metallm__span_of(r->seal_of)};
     bool has_calls = may_call && (r->allowed >> METALLM__FEATURE_TOOLS & 1u) != 0 && flip(r);
-    if (!has_calls && !r->has_no_refusal && may(r, METALLM__FEATURE_REFUSAL_HISTORY))
+    if (!has_calls && !r->has_no_refusals && may(r, METALLM__FEATURE_REFUSAL_HISTORY))
         parts[t->part_count++] =
             (struct metallm__part){.kind = METALLM__PART_REFUSAL, .text = random_text(r, 3)};
     else if (!has_calls || flip(r))
