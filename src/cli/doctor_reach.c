@@ -144,11 +144,10 @@ static void asking_fini(struct asking *a)
 
 static const char empty_talk[] = "{\"messages\":[]}";
 
-/* Of AWS: the path names the model, and the request is signed. */
-static int sign(struct asking *a, const struct metallm__deployment *live, metallm_error *err)
+/* Of AWS: a path that names the model, and the empty conversation. */
+static int write_talk(struct asking *a, const struct metallm__deployment *live, metallm_error *err)
 {
     struct metallm__wire_out *out = &a->out;
-    struct metallm__header h;
     metallm__buf_init(&out->path_made, URL_BYTES);
     metallm__buf_puts(&out->path_made, "/model/");
     metallm__wire_segment_write(&out->path_made, live->target.model);
@@ -158,12 +157,33 @@ static int sign(struct asking *a, const struct metallm__deployment *live, metall
     out->spans[0] = metallm__span(empty_talk, sizeof empty_talk - 1);
     out->span_count = 1;
     out->body_bytes = out->spans[0].n;
-    int rc = metallm__buf_check(&out->path_made, err);
-    if (rc == METALLM_OK && !live->wire->is_head_static)
-        rc = live->wire->head_out(&live->target, out, (int64_t)time(NULL) * 1000, &a->lines, err);
+    return metallm__buf_check(&out->path_made, err);
+}
+
+static bool is_among(struct metallm__span name, const struct asking *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (metallm__span_is_nocase(name, a->headers[i].name))
+            return true;
+    return false;
+}
+
+/* The headers of the deployment, and those of the request where they differ from one to the next;
+ * the config's own win. */
+static int write_headers(struct asking *a, const struct metallm__deployment *live,
+                         metallm_error *err)
+{
+    struct metallm__header h;
+    int rc = METALLM_OK;
+    for (size_t i = 0; i < live->header_count; i++)
+        add_header(a, &live->headers[i]);
+    if (!live->wire->is_head_static)
+        rc = live->wire->head_out(&live->target, &a->out, (int64_t)time(NULL) * 1000, &a->lines,
+                                  err);
     struct metallm__span rest = metallm__span(a->lines.data, a->lines.len);
     while (rc == METALLM_OK && metallm__header_line(&rest, &h))
-        add_header(a, &h);
+        if (!is_among(h.name, a))
+            add_header(a, &h);
     return rc;
 }
 
@@ -176,10 +196,10 @@ void cli_doctor_reach(struct doctor *d, const struct metallm__config_deployment 
     metallm_error err = {0};
     int rc = METALLM_OK;
     metallm__buf_init(&a.lines, 65536);
-    for (size_t i = 0; i < live->header_count; i++)
-        add_header(&a, &live->headers[i]);
     if (way->path == NULL)
-        rc = sign(&a, live, &err);
+        rc = write_talk(&a, live, &err);
+    if (rc == METALLM_OK)
+        rc = write_headers(&a, live, &err);
     const bool is_azure = p->azure_version[0] != '\0';
     snprintf(a.url, sizeof a.url, "%.2000s%.*s%s%s", p->base_url,
              way->path == NULL ? (int)a.out.path.n : 0, way->path == NULL ? a.out.path.p : "",

@@ -19,10 +19,13 @@ static const char *const endpoints[METALLM__WIRE_KINDS] = {
 /* How a protocol answers a kind of request. */
 static const char *way_of(const struct metallm__wire *w, unsigned kind)
 {
+    const bool is_openai = strcmp(w->name, "openai") == 0;
+    if (is_openai && kind == METALLM__WIRE_COMPLETION)
+        return "as bytes where `abilities.completions` holds, else translated";
+    if (is_openai && kind == METALLM__WIRE_RESPONSES)
+        return "as bytes where `abilities.responses` is stated, else translated";
     if ((w->native >> kind & 1u) != 0)
-        return kind == METALLM__WIRE_RESPONSES && strcmp(w->name, "openai") == 0
-                   ? "as bytes where `abilities.responses` is stated, else translated"
-                   : "as bytes";
+        return "as bytes";
     if (kind == METALLM__WIRE_COUNT)
         return "estimated";
     if (kind == METALLM__WIRE_EMBEDDING)

@@ -16,16 +16,32 @@ PROVIDERS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "MISTRAL_A
 
 
 class Upstream(http.server.BaseHTTPRequestHandler):
-    """Lists one model to those who have the key."""
+    """Lists one model to those who have the key, in the manner of each protocol."""
     protocol_version = "HTTP/1.1"
+    KEY = "sk-good-canary"
+    BEARER = ("authorization", f"Bearer {KEY}")
+    LIST = {"data": [{"id": "big"}]}
+    # What a request of this path must carry, and what it gets.
+    KNOWN = {
+        "/v1/models": (BEARER, 200, LIST),
+        "/openai/models?api-version=2024-10-21": (("api-key", KEY), 200, {"data": [{"id": "x"}]}),
+        "/a/models?limit=1000": (("x-api-key", KEY), 200, LIST),
+        "/g/models?pageSize=1000": (("x-goog-api-key", KEY), 200,
+                                    {"models": [{"name": "models/big"}, {"name": "big2"}]}),
+        "/b/model/vendor.big-v1%3A0/converse": (BEARER, 400, {"message": "no messages"}),
+        "/b/model/amazon.titan/invoke": (BEARER, 404, {"message": "no such model"}),
+    }
 
-    def do_GET(self):
-        told = json.dumps({"data": [{"id": "big"}]}).encode()
-        good = self.headers.get("authorization") == "Bearer sk-good-canary"
-        self.send_response(200 if good and self.path == "/v1/models" else 401)
+    def answer(self):
+        (name, value), status, told = self.KNOWN[self.path]
+        told = json.dumps(told).encode()
+        self.rfile.read(int(self.headers.get("content-length", "0")))
+        self.send_response(status if self.headers.get(name) == value else 401)
         self.send_header("content-length", str(len(told)))
         self.end_headers()
         self.wfile.write(told)
+
+    do_GET = do_POST = answer
 
     def log_message(self, *arguments):
         pass
@@ -138,6 +154,28 @@ class Doctor(Setup):
         self.assertIn("model d", {about for about, verdict in found if verdict == "fail"})
         self.assertIn("none.safetensors", found["router auto", "fail"])
         self.assertIn("line 5 holds a key itself", found["configuration", "warn"])
+
+    def test_each_upstream_is_asked_in_its_own_protocol(self):
+        (self.folder / "key").write_text("sk-good-canary\n")
+        root = self.url.removesuffix("/v1")
+        models = {
+            "o": f"base_url: '{self.url}'", "r": f"protocol: openai-responses, base_url: "
+                                                 f"'{self.url}'",
+            "z": f"base_url: '{root}', azure_api_version: 2024-10-21",
+            "a": f"protocol: anthropic, base_url: '{root}/a'",
+            "g": f"protocol: gemini, base_url: '{root}/g'",
+            "b": f"protocol: bedrock, region: us-east-1, base_url: '{root}/b'",
+            "t": f"protocol: bedrock-invoke, region: us-east-1, base_url: '{root}/b'"}
+        names = {"b": "'vendor.big-v1:0'", "t": "amazon.titan"}
+        found = self.doctor("models:\n" + "".join(
+            f"- {{name: {name}, model: {names.get(name, 'big')}, {place}, price: {{input: 1, "
+            f"output: 1}}, api_key: 'file:{self.folder}/key'}}\n"
+            for name, place in models.items()))
+        for name in "orag":
+            self.assertIn("answers, and lists the model", found[f"model {name}", "ok"])
+        self.assertTrue(found["model z", "ok"].endswith(" answers"))
+        self.assertIn("answers, and takes the key", found["model b", "ok"])
+        self.assertIn("does not know 'amazon.titan'", found["model t", "fail"])
 
     def test_a_price_file_that_cannot_be_read(self):
         found = self.doctor("models: [{name: a, base_url: 'http://127.0.0.1:9/v1'}]\n"
