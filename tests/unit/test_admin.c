@@ -171,6 +171,25 @@ static void models_come_and_go(void **state)
     does("GET", "/admin/models", "", 200);
 }
 
+static void a_model_of_another_protocol_with_several_keys_is_added(void **state)
+{
+    (void)state;
+    does("POST", "/admin/models",
+         "{\"name\":\"new\",\"protocol\":\"anthropic\",\"api_key\":[\"${HOME}\",\"${PATH}\"],"
+         "\"price\":{\"input\":1,\"output\":2}}",
+         201);
+    assert_int_equal(here.config->models[2].deployment_count, 2);
+    assert_string_equal(here.config->models[2].deployments[1].name, "api.anthropic.com:443#2");
+    yyjson_doc *doc = ask("GET", "/admin/models/new", "", 200);
+    yyjson_val *places = yyjson_obj_get(yyjson_doc_get_root(doc), "deployments");
+    assert_int_equal(yyjson_arr_size(places), 2);
+    yyjson_val *first = yyjson_arr_get(places, 0);
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(first, "protocol")), "anthropic");
+    assert_null(yyjson_obj_get(first, "api_key"));
+    yyjson_doc_free(doc);
+    does("DELETE", "/admin/models/new", "", 200);
+}
+
 static void routers_are_set(void **state)
 {
     (void)state;
@@ -196,6 +215,11 @@ static void what_is_refused_leaves_no_trace(void **state)
     } wrong[] = {
         {"POST", "/admin/models", "{\"name\":\"x\",\"base_url\":\"http://x\",\"api_key\":\"sk-1\"}",
          400, "is not stored"},
+        {"POST", "/admin/models",
+         "{\"name\":\"x\",\"base_url\":\"http://x\",\"api_key\":[\"${HOME}\",\"sk-1\"]}", 400,
+         "is not stored"},
+        {"POST", "/admin/models", "{\"name\":\"x\",\"protocol\":\"antropic\"}", 400,
+         "is none of openai"},
         {"POST", "/admin/models",
          "{\"name\":\"x\",\"base_url\":\"http://x\",\"headers\":{\"a\":\"b\"}}", 400,
          "is not stored"},
@@ -251,6 +275,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(keys_are_made_changed_and_revoked, begin, end),
         cmocka_unit_test_setup_teardown(models_come_and_go, begin, end),
+        cmocka_unit_test_setup_teardown(a_model_of_another_protocol_with_several_keys_is_added,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(routers_are_set, begin, end),
         cmocka_unit_test_setup_teardown(what_is_refused_leaves_no_trace, begin, end),
         cmocka_unit_test_setup_teardown(the_config_is_shown_masked, begin, end),
