@@ -7,11 +7,10 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "wire/sse.h"
 
 #define OUTPUT_GUESS 256u /* tokens of an answer whose length the client leaves open */
 /* Of the last events of a stream: that of /v1/responses holds the whole answer once more. */
-#define LAST_BYTES_MAX (METALLM__SSE_EVENT_BYTES_MAX + 65536u)
+#define LAST_BYTES_MAX (2 * METALLM__WIRE_BODY_BYTES_MAX)
 
 static void gone(void *owner)
 {
