@@ -53,7 +53,8 @@ void cli_doctor_models(struct doctor *d)
         cli_doctor_tell(d, DOCTOR_WARN, "configuration",
                         "line %u holds a key itself: ${NAME} or file:PATH keep it out of the file",
                         line);
-    if (err.code == METALLM_OK && metallm__world_llms(&llms, d->config, NULL, &err) != METALLM_OK)
+    if (!d->is_offline && err.code == METALLM_OK &&
+        metallm__world_llms(&llms, d->config, NULL, &err) != METALLM_OK)
         cli_doctor_tell(d, DOCTOR_FAIL, "models", "%s", err.message);
     for (uint32_t i = 0; i < d->config->model_count; i++) {
         const struct metallm__config_model *m = &d->config->models[i];

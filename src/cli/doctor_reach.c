@@ -168,6 +168,25 @@ static bool is_among(struct metallm__span name, const struct asking *a)
     return false;
 }
 
+static int write_own_lines(struct asking *a, const struct metallm__deployment *live,
+                           metallm_error *err)
+{
+    const int64_t now_s = (int64_t)time(NULL);
+    struct metallm__wire_target target = live->target;
+    struct metallm__aws_copy copy;
+    int rc = METALLM_OK;
+    if (live->aws != NULL) {
+        rc = metallm__aws_credentials_copy(live->aws, now_s, &copy, err);
+        if (rc != METALLM_OK)
+            return rc;
+        target.aws = copy.keys;
+    }
+    rc = live->wire->head_out(&target, &a->out, now_s * 1000, &a->lines, err);
+    if (live->aws != NULL)
+        metallm__aws_copy_wipe(&copy);
+    return rc;
+}
+
 /* The headers of the deployment, and those of the request where they differ from one to the next;
  * the config's own win. */
 static int write_headers(struct asking *a, const struct metallm__deployment *live,
@@ -178,13 +197,22 @@ static int write_headers(struct asking *a, const struct metallm__deployment *liv
     for (size_t i = 0; i < live->header_count; i++)
         add_header(a, &live->headers[i]);
     if (!live->wire->is_head_static)
-        rc = live->wire->head_out(&live->target, &a->out, (int64_t)time(NULL) * 1000, &a->lines,
-                                  err);
+        rc = write_own_lines(a, live, err);
     struct metallm__span rest = metallm__span(a->lines.data, a->lines.len);
     while (rc == METALLM_OK && metallm__header_line(&rest, &h))
         if (!is_among(h.name, a))
             add_header(a, &h);
     return rc;
+}
+
+static void tell_credentials(struct doctor *d, const struct metallm__deployment *live,
+                             const char *about)
+{
+    struct metallm__aws_report report;
+    metallm__aws_credentials_report(live->aws, &report);
+    if (report.provider != METALLM__AWS_NOWHERE)
+        cli_doctor_tell(d, DOCTOR_OK, about, "credentials from %s",
+                        metallm__aws_provider_name(report.provider));
 }
 
 void cli_doctor_reach(struct doctor *d, const struct metallm__config_deployment *p,
@@ -196,6 +224,8 @@ void cli_doctor_reach(struct doctor *d, const struct metallm__config_deployment 
     metallm_error err = {0};
     int rc = METALLM_OK;
     metallm__buf_init(&a.lines, 65536);
+    if (live->aws != NULL)
+        tell_credentials(d, live, about);
     if (way->path == NULL)
         rc = write_talk(&a, live, &err);
     if (rc == METALLM_OK)

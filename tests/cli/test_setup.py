@@ -29,11 +29,15 @@ class Upstream(http.server.BaseHTTPRequestHandler):
         "/g/models?pageSize=1000": (("x-goog-api-key", KEY), 200,
                                     {"models": [{"name": "models/big"}, {"name": "big2"}]}),
         "/b/model/vendor.big-v1%3A0/converse": (BEARER, 400, {"message": "no messages"}),
+        "/b/model/signed/converse": (("authorization",
+                                      "AWS4-HMAC-SHA256 Credential=AKIDCANARY/"), 400, {}),
         "/b/model/amazon.titan/invoke": (BEARER, 404, {"message": "no such model"}),
     }
 
     def answer(self):
         (name, value), status, told = self.KNOWN[self.path]
+        if self.path == "/b/model/signed/converse":
+            value += self.headers["authorization"].partition(" Credential=AKIDCANARY/")[2]
         told = json.dumps(told).encode()
         self.rfile.read(int(self.headers.get("content-length", "0")))
         self.send_response(status if self.headers.get(name) == value else 401)
@@ -176,6 +180,20 @@ class Doctor(Setup):
         self.assertTrue(found["model z", "ok"].endswith(" answers"))
         self.assertIn("answers, and takes the key", found["model b", "ok"])
         self.assertIn("does not know 'amazon.titan'", found["model t", "fail"])
+
+    def test_a_request_to_aws_is_signed_with_what_the_environment_has(self):
+        root = self.url.removesuffix("/v1")
+        path = self.config("models: [{name: s, protocol: bedrock, region: us-east-1, model: signed,"
+                           f" base_url: '{root}/b', price: {{input: 1, output: 1}}}}]\n")
+        keys = {"AWS_ACCESS_KEY_ID": "AKIDCANARY", "AWS_SECRET_ACCESS_KEY": "secret-canary"}
+        kept = {k: v for k, v in ENVIRONMENT.items() if not k.startswith("AWS_")}
+        for more, told in ((keys, "answers, and takes the key"),
+                           ({"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(self.folder)},
+                            "no AWS credentials")):
+            done = subprocess.run([TOOL, "doctor", "-c", str(path)], text=True, timeout=60,
+                                  capture_output=True, check=False, env={**kept, **more})
+            self.assertIn(told, done.stdout)
+            self.assertNotIn("secret-canary", done.stdout + done.stderr)
 
     def test_a_price_file_that_cannot_be_read(self):
         found = self.doctor("models: [{name: a, base_url: 'http://127.0.0.1:9/v1'}]\n"
