@@ -141,7 +141,10 @@ static int write_lines(struct metallm__deployment *d, const struct metallm__depl
     if (lines->data == NULL)
         return metallm__error_nomem(err, "a deployment");
     metallm__buf_puts(lines, own);
-    metallm__buf_printf(lines, "accept: application/json, %s\r\n", d->wire->accept);
+    if (d->wire->framing == METALLM__FRAMING_AWS) /* which takes one type alone */
+        metallm__buf_puts(lines, "accept: */*\r\n");
+    else
+        metallm__buf_printf(lines, "accept: application/json, %s\r\n", d->wire->accept);
     if (d->wire->is_head_static) {
         int rc = d->wire->head_out(&d->target, NULL, 0, lines, err);
         if (rc != METALLM_OK)

@@ -2,14 +2,16 @@
  * bedrock_invoke.c - the protocol of Amazon Bedrock's InvokeModel for Amazon's Titan models, which
  * have forms of their own: text, whole and streamed, and embeddings. Source: AWS, "Amazon Bedrock
  * User Guide", inference parameters of Titan Text and Titan Embeddings. A conversation is told as
- * "User: ...\nBot: ...", the form that the guide names; what has no place in it is refused. */
+ * "User: ...\nBot: ...", the form that the guide names, with the system's instructions before it;
+ * what has no place in it is refused. */
 #include <math.h>
 
 #include "base/error.h"
 #include "wire/bedrock.h"
 #include "wire/vectors.h"
 
-#define NAME "bedrock-invoke"
+#define NAME               "bedrock-invoke"
+#define PREMIER_TOKENS_MAX 3072u /* of an answer: less than the others' */
 
 static bool has(struct metallm__span text, const char *part)
 {
@@ -30,11 +32,11 @@ static int check_model(struct metallm__span model, metallm_error *err)
 
 static int put_turn(struct metallm__buf *text, const struct metallm__turn *turn, metallm_error *err)
 {
-    if (turn->role == METALLM__ROLE_SYSTEM)
-        return metallm__error_set(err, METALLM_EINVAL, "a system prompt cannot be said to " NAME);
+    static const char *const names[] = {"", "User: ", "Bot: "};
     if (text->len > 0)
         metallm__buf_add(text, "\n", 1);
-    metallm__buf_puts(text, turn->role == METALLM__ROLE_USER ? "User: " : "Bot: ");
+    metallm__buf_puts(text, names[turn->role]);
+    size_t before = text->len;
     for (size_t i = 0; i < turn->part_count; i++) {
         const struct metallm__part *p = &turn->parts[i];
         if (p->kind == METALLM__PART_TEXT || p->kind == METALLM__PART_REFUSAL)
@@ -42,6 +44,8 @@ static int put_turn(struct metallm__buf *text, const struct metallm__turn *turn,
         else if (p->kind != METALLM__PART_REASONING) /* which is dropped */
             return metallm__error_set(err, METALLM_EINVAL, "only text can be said to " NAME);
     }
+    if (turn->role == METALLM__ROLE_SYSTEM && text->len > before)
+        metallm__buf_add(text, "\n", 1);
     return METALLM_OK;
 }
 
@@ -73,6 +77,8 @@ static int write_config(const struct metallm__talk *talk, const struct metallm__
                         struct metallm__jw *j, metallm_error *err)
 {
     uint32_t most = talk->max_tokens > 0 ? talk->max_tokens : t->max_tokens;
+    if (talk->max_tokens == 0 && most > PREMIER_TOKENS_MAX && has(t->model, "premier"))
+        most = PREMIER_TOKENS_MAX;
     if (!is_share(talk->temperature) || !is_share(talk->top_p))
         return metallm__error_set(err, METALLM_EINVAL,
                                   "temperature and top_p above 1 cannot be said to " NAME);

@@ -353,7 +353,9 @@ static const struct row titan_rows[] = {
      "\"temperature\":0.5,\"topP\":0.25,\"maxTokenCount\":100,\"stopSequences\":[\"a\",\"b\"]}}",
      0},
     {LITE, TURNS(hello_turns), hot, NULL, "above 1", 0},
-    {LITE, TURNS(system_turns), NULL, NULL, "a system prompt", 0},
+    {LITE, TURNS(system_turns), NULL, NULL,
+     "{\"inputText\":\"Be brief.\\n\\nUser: Say \\\"hi\\\"\\nBot:\",\"textGenerationConfig\":{}}",
+     0},
     {LITE, TURNS(media_turns), NULL, NULL, "only text", 0},
     {CLAUDE, TURNS(hello_turns), NULL, NULL, "Titan models alone", 0},
 };
