@@ -42,7 +42,7 @@ static inline const struct metallm__wire *wire_by(unsigned char letter)
 
 static inline void must_be_json(const char *text, size_t n)
 {
-    yyjson_doc *doc = yyjson_read(text, n, 0);
+    yyjson_doc *doc = yyjson_read(text, n, YYJSON_READ_NUMBER_AS_RAW); /* of any size */
     MUST(yyjson_is_obj(yyjson_doc_get_root(doc)));
     yyjson_doc_free(doc);
 }
