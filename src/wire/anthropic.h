@@ -57,6 +57,9 @@ void metallm__anthropic_call_id(struct metallm__jw *j, struct metallm__span id);
 int metallm__anthropic_talk_out(const struct metallm__talk *talk,
                                 const struct metallm__wire_target *t, struct metallm__wire_out *out,
                                 metallm_error *err);
+/* 406 for "claude-opus-4-6" and "us.anthropic.claude-sonnet-4-6-v1", 305 for "claude-3-5-haiku"; 0:
+ * the name tells none. */
+unsigned metallm__anthropic_version(struct metallm__span model);
 int metallm__anthropic_said_in(yyjson_val *root, struct metallm__pool *pool,
                                struct metallm__said *out, metallm_error *err);
 int metallm__anthropic_event_in(struct metallm__hearing *h, const struct metallm__wire_event *event,

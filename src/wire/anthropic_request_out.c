@@ -1,13 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0
  * anthropic_request_out.c - a talk as the body of POST /messages. Content blocks:
- * anthropic_blocks_out.c. Effort is said as adaptive thinking with output_config.effort, which the
- * Claude models since 4.6 take; a budget of tokens as thinking of type "enabled". */
+ * anthropic_blocks_out.c. What the Claude models take of it differs by their version, which is read
+ * from their names: before 4.6 thinking has a budget of tokens, since then it is adaptive with
+ * output_config.effort; since 4.7 there are no sampling options. Source: Anthropic's "Migration
+ * guide" and "Thinking" (2026-11). */
 #include <math.h>
 
 #include "base/error.h"
 #include "wire/anthropic.h"
 
 #define BUDGET_TOKENS_MIN 1024u /* of thinking */
+
+/* ---- Versions. ---- */
+
+#define VERSION_ADAPTIVE  406u /* the first that thinks so */
+#define VERSION_UNSAMPLED 407u /* the first without sampling options */
+
+/* A number of one or two digits at *at, which moves behind it; false: none (a date has more). */
+static bool take_number(struct metallm__span *at, unsigned *out)
+{
+    size_t n = 0;
+    while (n < at->n && at->p[n] >= '0' && at->p[n] <= '9')
+        n++;
+    uint64_t value = 0;
+    if (n > 2 || !metallm__span_u64(metallm__span(at->p, n), &value))
+        return false;
+    *out = (unsigned)value;
+    *at = metallm__span(at->p + n, at->n - n);
+    return true;
+}
+
+unsigned metallm__anthropic_version(struct metallm__span model)
+{
+    static const char name[] = "claude-";
+    const char *at = memmem(model.p, model.n, name, sizeof name - 1);
+    if (at == NULL)
+        return 0;
+    at += sizeof name - 1;
+    struct metallm__span rest = metallm__span(at, (size_t)(model.p + model.n - at));
+    unsigned major = 0, minor = 0;
+    if (!take_number(&rest, &major)) { /* behind the family's name */
+        const char *dash = rest.n > 0 ? memchr(rest.p, '-', rest.n) : NULL;
+        if (dash == NULL)
+            return 0;
+        rest = metallm__span(dash + 1, (size_t)(rest.p + rest.n - dash - 1));
+        if (!take_number(&rest, &major))
+            return 0;
+    }
+    if (rest.n > 0 && (rest.p[0] == '-' || rest.p[0] == '.')) {
+        rest = metallm__span(rest.p + 1, rest.n - 1);
+        (void)take_number(&rest, &minor);
+    }
+    return 100 * major + minor;
+}
 
 /* ---- System and messages. ---- */
 
@@ -71,22 +116,36 @@ static int write_turns(const struct metallm__talk *talk, struct metallm__jw *j,
 
 /* ---- Options. ---- */
 
-static int write_sampling(const struct metallm__talk *talk, struct metallm__jw *j,
-                          metallm_error *err)
+/* 1, which the API takes for what is not said, is not said to those that take none. */
+static int write_share(struct metallm__jw *j, const char *name, double value,
+                       const struct metallm__wire_target *t, metallm_error *err)
 {
-    if (talk->temperature > 1)
+    bool is_taken = metallm__anthropic_version(t->model) < VERSION_UNSAMPLED;
+    if (isnan(value) || (!is_taken && value >= 1 && value <= 1))
+        return METALLM_OK;
+    if (value > 1)
         return metallm__error_set(err, METALLM_EINVAL,
-                                  "a temperature of %g cannot be said to anthropic, where 1 is the "
-                                  "highest",
-                                  talk->temperature);
-    if (!isnan(talk->temperature)) {
-        metallm__jw_name(j, "temperature");
-        metallm__jw_real(j, talk->temperature);
-    }
-    if (!isnan(talk->top_p)) {
-        metallm__jw_name(j, "top_p");
-        metallm__jw_real(j, talk->top_p);
-    }
+                                  "a %s of %g cannot be said to anthropic, where 1 is the highest",
+                                  name, value);
+    if (!is_taken)
+        return metallm__error_set(err, METALLM_EINVAL, "'%s' cannot be said to '%.*s'", name,
+                                  (int)(t->model.n < 64 ? t->model.n : 64), t->model.p);
+    metallm__jw_name(j, name);
+    metallm__jw_real(j, value);
+    return METALLM_OK;
+}
+
+static int write_sampling(const struct metallm__talk *talk, struct metallm__jw *j,
+                          const struct metallm__wire_target *t, metallm_error *err)
+{
+    int rc = write_share(j, "temperature", talk->temperature, t, err);
+    if (rc == METALLM_OK)
+        rc = write_share(j, "top_p", talk->top_p, t, err);
+    if (rc != METALLM_OK)
+        return rc;
+    if (talk->top_k > 0 && metallm__anthropic_version(t->model) >= VERSION_UNSAMPLED)
+        return metallm__error_set(err, METALLM_EINVAL, "'top_k' cannot be said to '%.*s'",
+                                  (int)(t->model.n < 64 ? t->model.n : 64), t->model.p);
     if (talk->top_k > 0) {
         metallm__jw_name(j, "top_k");
         metallm__jw_count(j, talk->top_k);
@@ -170,7 +229,17 @@ static void close_thinking(const struct metallm__talk *talk, struct metallm__jw 
     metallm__jw_close(j, '}');
 }
 
-static int write_thinking(const struct metallm__talk *talk, uint32_t max_tokens,
+/* Tokens to think with; 0: that is left to the model. */
+static uint32_t budget_of(const struct metallm__talk *talk, unsigned version)
+{
+    static const uint32_t budgets[] = {0, 0, 1024, 1024, 8192, 16384, 24576, 24576};
+    bool is_adaptive = version == 0 || version >= VERSION_ADAPTIVE;
+    if (talk->reasoning_tokens > 0)
+        return talk->reasoning_tokens;
+    return is_adaptive ? 0 : budgets[talk->effort];
+}
+
+static int write_thinking(const struct metallm__talk *talk, uint32_t budget, uint32_t max_tokens,
                           struct metallm__jw *j, metallm_error *err)
 {
     if (talk->effort == METALLM__EFFORT_NONE) {
@@ -178,8 +247,8 @@ static int write_thinking(const struct metallm__talk *talk, uint32_t max_tokens,
         metallm__jw_raw(j, "{\"type\":\"disabled\"}");
         return METALLM_OK;
     }
-    if (talk->reasoning_tokens > 0) {
-        if (talk->reasoning_tokens < BUDGET_TOKENS_MIN || talk->reasoning_tokens >= max_tokens)
+    if (budget > 0) {
+        if (budget < BUDGET_TOKENS_MIN || budget >= max_tokens)
             return metallm__error_set(err, METALLM_EINVAL,
                                       "anthropic thinks with %u tokens or more, and less than the "
                                       "%u of the answer",
@@ -187,7 +256,7 @@ static int write_thinking(const struct metallm__talk *talk, uint32_t max_tokens,
         metallm__jw_name(j, "thinking");
         metallm__jw_raw(j, "{\"type\":\"enabled\"");
         metallm__jw_name(j, "budget_tokens");
-        metallm__jw_count(j, talk->reasoning_tokens);
+        metallm__jw_count(j, budget);
         close_thinking(talk, j);
     } else if (talk->effort != METALLM__EFFORT_UNSAID || talk->wants_reasoning_summary) {
         metallm__jw_name(j, "thinking");
@@ -221,10 +290,11 @@ static void write_schema(const struct metallm__talk *talk, struct metallm__jw *j
 }
 
 /* There is nothing below "low". */
-static void write_output_config(const struct metallm__talk *talk, struct metallm__jw *j)
+static void write_output_config(const struct metallm__talk *talk, unsigned version,
+                                struct metallm__jw *j)
 {
     const char *effort = NULL;
-    if (talk->effort > METALLM__EFFORT_NONE)
+    if (talk->effort > METALLM__EFFORT_NONE && (version == 0 || version >= VERSION_ADAPTIVE))
         effort =
             talk->effort == METALLM__EFFORT_MINIMAL ? "low" : metallm__effort_name(talk->effort);
     bool has_schema = talk->format == METALLM__FORMAT_SCHEMA;
@@ -267,15 +337,18 @@ static void write_service(const struct metallm__talk *talk, struct metallm__jw *
     }
 }
 
-static uint32_t max_tokens_of(const struct metallm__talk *talk,
-                              const struct metallm__wire_target *t)
+/* Thinking counts, too: it gets its room where the client sets no limit, and may not take all of
+ * one. */
+static void limits_of(const struct metallm__talk *talk, const struct metallm__wire_target *t,
+                      uint32_t *max_tokens, uint32_t *budget)
 {
-    if (talk->max_tokens > 0)
-        return talk->max_tokens;
     uint32_t most = t->max_tokens > 0 ? t->max_tokens : METALLM__WIRE_MAX_TOKENS;
-    if (talk->reasoning_tokens > 0 && talk->reasoning_tokens < INT32_MAX - most)
-        most += talk->reasoning_tokens; /* thinking counts, too */
-    return most;
+    *budget = budget_of(talk, metallm__anthropic_version(t->model));
+    *max_tokens = talk->max_tokens;
+    if (talk->max_tokens == 0)
+        *max_tokens = most < INT32_MAX - *budget ? most + *budget : most;
+    else if (talk->reasoning_tokens == 0 && *budget >= talk->max_tokens)
+        *budget = talk->max_tokens > 1 ? talk->max_tokens - 1 : 1; /* then refused as too little */
 }
 
 int metallm__anthropic_talk_out(const struct metallm__talk *talk,
@@ -283,7 +356,8 @@ int metallm__anthropic_talk_out(const struct metallm__talk *talk,
                                 metallm_error *err)
 {
     struct metallm__jw j = {.out = &out->made};
-    uint32_t max_tokens = max_tokens_of(talk, t);
+    uint32_t max_tokens, budget;
+    limits_of(talk, t, &max_tokens, &budget);
     out->path = metallm__span_of("/messages");
     metallm__jw_open(&j, '{');
     metallm__jw_name(&j, "model");
@@ -292,13 +366,13 @@ int metallm__anthropic_talk_out(const struct metallm__talk *talk,
     metallm__jw_count(&j, max_tokens);
     int rc = write_turns(talk, &j, out, err);
     if (rc == METALLM_OK)
-        rc = write_sampling(talk, &j, err);
+        rc = write_sampling(talk, &j, t, err);
     if (rc == METALLM_OK)
-        rc = write_thinking(talk, max_tokens, &j, err);
+        rc = write_thinking(talk, budget, max_tokens, &j, err);
     if (rc != METALLM_OK)
         return rc;
     write_tools(talk, &j);
-    write_output_config(talk, &j);
+    write_output_config(talk, metallm__anthropic_version(t->model), &j);
     write_service(talk, &j, out);
     if (talk->is_stream) {
         metallm__jw_name(&j, "stream");

@@ -396,6 +396,65 @@ static void other_llms_reasoning_is_taken_out_of_native_bodies(void **state)
     }
 }
 
+/* What is said of sampling and thinking, by the model's name; NULL: it is refused. */
+static void models_are_told_what_they_take(void **state)
+{
+#define TAIL(rest) ",\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]" rest "}"
+#define LOW(display)                                                                               \
+    ",\"thinking\":{\"type\":\"adaptive\",\"display\":\"" display                                  \
+    "\"},\"output_config\":{\"effort\":\"low\"}"
+    static const struct {
+        const char *model;
+        double temperature;
+        enum metallm__effort effort;
+        uint32_t max_tokens;
+        const char *rest;
+    } rows[] = {
+        {"claude-x", 0.5, 0, 9, TAIL(",\"temperature\":0.5")},
+        {"deepseek-4-7", 0.5, 0, 9, TAIL(",\"temperature\":0.5")},
+        {"claude-opus-4-6", 0.5, 0, 9, TAIL(",\"temperature\":0.5")},
+        {"claude-3-5-haiku-20241022", 0.5, 0, 9, TAIL(",\"temperature\":0.5")},
+        {"claude-sonnet-4-20250514", 0.5, 0, 9, TAIL(",\"temperature\":0.5")},
+        {"claude-opus-4-7", 0.5, 0, 9, NULL},
+        {"us.anthropic.claude-sonnet-5-v1:0", 0.5, 0, 9, NULL},
+        {"claude-haiku-5-5", 1, 0, 9, TAIL("")},
+        {"claude-haiku-5-5", 1, METALLM__EFFORT_LOW, 9, TAIL(LOW("omitted"))},
+        {"claude-x", 1, METALLM__EFFORT_MINIMAL, 9, TAIL(",\"temperature\":1" LOW("omitted"))},
+        {"claude-haiku-4-5", 1, METALLM__EFFORT_MEDIUM, 9000,
+         TAIL(",\"temperature\":1,\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":8192,"
+              "\"display\":\"omitted\"}")},
+        {"claude-haiku-4-5", 1, METALLM__EFFORT_MAX, 9000,
+         TAIL(",\"temperature\":1,\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":8999,"
+              "\"display\":\"omitted\"}")},
+        {"claude-haiku-4-5", 1, METALLM__EFFORT_LOW, 1000, NULL},
+        {"claude-haiku-4-5", 1, METALLM__EFFORT_LOW, 1, NULL},
+    };
+    const struct metallm__part part = {.text = METALLM__SPAN("a")};
+    const struct metallm__turn turn = {METALLM__ROLE_USER, {NULL, 0}, &part, 1};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct metallm__wire_target to = {.model = metallm__span_of(rows[i].model),
+                                                .model_json = METALLM__SPAN("\"\"")};
+        struct metallm__wire_out out = {.is_translated = true};
+        struct metallm__talk t;
+        char wanted[512];
+        metallm__talk_clear(&t);
+        t.turns = &turn;
+        t.turn_count = 1;
+        t.temperature = rows[i].temperature;
+        t.effort = rows[i].effort;
+        t.max_tokens = rows[i].max_tokens;
+        metallm__buf_init(&out.made, POOL_BYTES_MAX);
+        int rc = metallm__wire_anthropic.talk_out(&t, &to, &out, NULL);
+        assert_int_equal(rc, rows[i].rest != NULL ? METALLM_OK : METALLM_EINVAL);
+        snprintf(wanted, sizeof wanted, "{\"model\":\"\",\"max_tokens\":%u%s",
+                 (unsigned)rows[i].max_tokens, rc == METALLM_OK ? rows[i].rest : "");
+        if (rc == METALLM_OK)
+            assert_string_equal(out.made.data, wanted);
+        metallm__wire_out_fini(&out);
+    }
+}
+
 static void the_head_tells_key_and_version(void **state)
 {
     const struct metallm__wire_out body = {.version = METALLM__SPAN("2026-10-21"),
@@ -448,6 +507,7 @@ int main(void)
         cmocka_unit_test(what_a_client_got_wrong_is_named),
         cmocka_unit_test(what_cannot_be_said_is_refused_or_told),
         cmocka_unit_test(other_llms_reasoning_is_taken_out_of_native_bodies),
+        cmocka_unit_test(models_are_told_what_they_take),
         cmocka_unit_test(the_head_tells_key_and_version),
         cmocka_unit_test(every_lack_of_memory_is_told),
     };
