@@ -63,10 +63,18 @@ static void metrics_begin(struct metallm__visit *v)
 
 static void stored_begin(struct metallm__visit *v)
 {
-    struct metallm__refusal no = {
-        .status = 404, .type = "invalid_request_error", .code = "responses_not_stored"};
-    metallm__visit_refuse(v, &no,
-                          "responses are not stored here: send the whole conversation in 'input'");
+    static const char cancel[] = "/cancel";
+    struct metallm__span path = v->http->path;
+    const size_t n = sizeof cancel - 1;
+    bool is_cancel = path.n > n && memcmp(path.p + path.n - n, cancel, n) == 0;
+    bool is_stored = v->http->method != METALLM__POST || is_cancel;
+    struct metallm__refusal no = {.status = 404,
+                                  .type = "invalid_request_error",
+                                  .code = is_stored ? "responses_not_stored" : "not_found"};
+    metallm__visit_refuse(
+        v, &no,
+        is_stored ? "responses are not stored here: send the whole conversation in 'input'"
+                  : "there is no such path here");
     metallm__visit_free(v);
 }
 

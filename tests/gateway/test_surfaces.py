@@ -329,6 +329,8 @@ class Errors(SurfaceTest):
                              ("POST", "/v1/responses/resp_1/cancel")):
             error = self.error(RESPONSES, gateway.request(method, path), 404)
             self.assertEqual(error["code"], "responses_not_stored")
+        error = self.error(RESPONSES, gateway.post("/v1/responses/input_tokens", {}), 404)
+        self.assertEqual(error["code"], "not_found")
         told = gateway.post(RESPONSES, {"model": "small", "previous_response_id": "resp_1",
                                         "input": "Hello"})
         self.error(RESPONSES, told, 400, "invalid_request_error")

@@ -269,6 +269,13 @@ static void each_key_is_a_deployment_of_its_own(void **state)
     assert_true(metallm__config_has_plain_secret(c, &line));
     assert_int_equal(line, 3);
     metallm__config_drop(c);
+    const struct metallm__config
+        *one = parse("models: [{name: a, base_url: 'http://h', api_key: [x, y]}]\n"),
+        *two = parse("models: [{name: a, base_url: 'http://h', api_key: [x, z]}]\n");
+    assert_true(metallm__config_equal(one, one));
+    assert_false(metallm__config_equal(one, two));
+    metallm__config_drop(one);
+    metallm__config_drop(two);
     c = parse(MODELS);
     assert_false(metallm__config_has_plain_secret(c, &line));
     metallm__config_drop(c);
@@ -557,7 +564,9 @@ static int parse_once(void *payload)
 {
     (void)payload;
     static const struct metallm__config_change items[] = {
-        {"model", "new", "{\"name\":\"new\",\"base_url\":\"http://n/v1\"}"}};
+        {"model", "new",
+         "{\"name\":\"new\",\"protocol\":\"bedrock\",\"region\":\"us-east-1\",\"api_key\":[\"a\","
+         "\"b\"]}"}};
     const struct metallm__config *c = NULL;
     int rc = parse_changed(items, 1, &c, NULL);
     if (rc == METALLM_OK)
