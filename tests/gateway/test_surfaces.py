@@ -163,11 +163,14 @@ class Answers(SurfaceTest):
         body = (b'{ "model":"claude","max_tokens" : 5.0e1,"odd":[1.50],"messages":[{"role":"user",'
                 b'"content":[{"type":"text","text":"caf\\u00e9","cache_control":'
                 b'{"type":"ephemeral"}}]}] }')
-        told = gateway.post(MESSAGES, body, {**VERSION, "anthropic-beta": "one,two"})
+        told = gateway.post(MESSAGES, body, {"anthropic-version": "2026-10-21",
+                                             "anthropic-beta": "one,two"})
         self.assertEqual(told.status, 200, told.body)
         sent = claude.requests[-1]
         self.assertEqual(sent.body, body.replace(b'"claude"', b'"claude-upstream"'))
-        self.assertEqual((sent.path, sent.header("anthropic-beta")), ("/v1/messages", "one,two"))
+        self.assertEqual((sent.path, sent.header("anthropic-version"),
+                          sent.header("anthropic-beta")),
+                         ("/v1/messages", "2026-10-21", "one,two"))
         self.assertEqual(told.json()["id"], "msg_01")
         self.assertIsNone(told.header("x-metallm-dropped"))
         streamed = events_of(gateway.post(MESSAGES, {"model": "claude", "stream": True,
@@ -211,7 +214,9 @@ class Answers(SurfaceTest):
             told = gateway.chat(model="claude", metadata={"topic": "x"}, stream=stream)
             self.assertEqual(told.status, 200, told.body)
             self.assertIn("metadata", told.header("x-metallm-dropped"))
-        self.assertIsNone(gateway.chat(model="claude").header("x-metallm-dropped"))
+        self.assertIsNone(gateway.chat(model="claude", headers={
+            "anthropic-version": "2026-10-21"}).header("x-metallm-dropped"))
+        self.assertEqual(claude.requests[-1].header("anthropic-version"), "2023-06-01")
         before = len(claude.requests)
         error = self.error(CHAT, gateway.chat(model="claude", seed=7), 400, "invalid_request_error")
         self.assertEqual(error["message"], "'claude' cannot be told seed")
