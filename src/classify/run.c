@@ -65,7 +65,9 @@ static void tick(struct metallm__run *r, uint64_t now)
     if (r->o.tick != NULL && r->o.tick(r->o.payload, r) != 0 && !is_stopping(r))
         r->state.is_stopped = true;
     const uint64_t most = 4u * r->o.concurrent > SILENT_MIN ? 4u * r->o.concurrent : SILENT_MIN;
-    if (r->silent >= most && !is_stopping(r))
+    const bool is_silent = r->silent >= most || (r->delayed.count > 0 && r->calling == 0 &&
+                                                 now - r->answered_ns > r->o.patience_ms * 1000000ull);
+    if (is_silent && !is_stopping(r))
         r->state.is_given_up = true;
     if (is_stopping(r) && r->stopped_ns == 0)
         r->stopped_ns = now;
@@ -111,6 +113,9 @@ static int pay_wanted(struct metallm__run *r, bool *waits, metallm_error *err)
     int rc = METALLM_OK;
     while (rc == METALLM_OK && r->wanted.first != NULL) {
         struct metallm__item *i = r->wanted.first;
+        rc = metallm__run_fit(r, i, err);
+        if (rc != METALLM_OK)
+            return rc;
         const int paid = metallm__run_reserve(r, i);
         *waits = paid == METALLM_EBUSY;
         if (*waits)
@@ -196,16 +201,18 @@ static bool is_over(const struct metallm__run *r)
            r->end.count == 0 && r->in_end == 0 && r->in_begin == 0;
 }
 
-static void give(struct metallm__run *r, struct metallm__drive_job *job)
+static int give(struct metallm__run *r, struct metallm__drive_job *job, metallm_error *err)
 {
     struct metallm__item *i = metallm__items_take(&r->ready);
+    int rc = metallm__run_fit(r, i, err); /* its LLM may have refused logprobs meanwhile */
     i->world = r->llms[i->llm].world;
     *job = (struct metallm__drive_job){.kind = METALLM__WIRE_CHAT,
                                        .body = {i->body.data, i->body.len},
                                        .candidates = &i->world,
                                        .candidate_count = 1,
                                        .tag = i};
-    r->calling++;
+    r->calling += rc == METALLM_OK;
+    return rc;
 }
 
 static int next(void *payload, struct metallm__drive_job *job, metallm_error *err)
@@ -231,8 +238,7 @@ static int next(void *payload, struct metallm__drive_job *job, metallm_error *er
         return rc;
     if (r->ready.count == 0)
         return is_over(r) ? METALLM_ENOTFOUND : METALLM_EBUSY;
-    give(r, job);
-    return METALLM_OK;
+    return give(r, job, err);
 }
 
 static int done(void *payload, void *tag, const struct metallm__ask_result *result,
@@ -275,7 +281,7 @@ int metallm__run_go(struct metallm__run *r, metallm_error *err)
         rc = metallm__run_again(r, err);
     if (rc != METALLM_OK)
         return rc;
-    r->began_ns = metallm__run_now();
+    r->began_ns = r->answered_ns = metallm__run_now();
     if (r->router != NULL && r->router->seed != 0 && r->o.seed == 0)
         r->o.seed = r->router->seed;
     rc = drive(r, err);

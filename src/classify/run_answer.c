@@ -59,9 +59,48 @@ static bool next_in_round(const struct metallm__run *r, struct metallm__item *i)
     return false;
 }
 
-/* Another LLM at once; all again after a pause; or not in this run. */
-static int fail(struct metallm__run *r, struct metallm__item *i,
-                const struct metallm__ask_result *result, bool is_refused, metallm_error *err)
+/* Nothing was sent: its slots are taken, or its breaker is open. */
+static bool was_sent(const struct metallm__ask_result *result)
+{
+    for (unsigned k = 0; k < result->attempt_count; k++)
+        if (result->attempts[k].fault != METALLM__FAULT_BUSY)
+            return true;
+    return false;
+}
+
+/* All LLMs failed in this round: again after a pause, or not in this run. A round in which nothing
+ * was sent does not count. */
+static void end_round(struct metallm__run *r, struct metallm__item *i,
+                      const struct metallm__ask_result *result, bool is_final)
+{
+    i->tries += was_sent(result);
+    if (is_final || i->tries >= r->o.tries) {
+        metallm__run_finish(r, i, METALLM__JOB_FAILED);
+        return;
+    }
+    const unsigned doubled = i->tries > 1 ? i->tries - 1 : 0;
+    uint64_t pause = (uint64_t)r->o.pause_ms << (doubled < 16 ? doubled : 16);
+    if (pause < result->retry_after_ms)
+        pause = result->retry_after_ms;
+    i->due_ns = metallm__run_now() + (pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS) * MS;
+    i->passed = 0;
+    i->llm = i->order[0];
+    metallm__items_put(&r->delayed, i);
+}
+
+/* An LLM that refuses its first request may do so for the probabilities in it. */
+static bool drops_logprobs(struct metallm__run *r, const struct metallm__item *i)
+{
+    struct metallm__run_llm *l = &r->llms[i->llm];
+    if (i->why == METALLM__WHY_JUDGE || i->logprobs == 0 ||
+        (l->has_answered && !l->has_no_logprobs))
+        return false;
+    l->has_no_logprobs = true;
+    return true;
+}
+
+static void note_silence(struct metallm__run *r, const struct metallm__item *i,
+                         const struct metallm__ask_result *result, bool is_refused)
 {
     if (is_refused)
         snprintf(r->silence, sizeof r->silence, "'%.64s' refuses: status %u", r->llms[i->llm].name,
@@ -69,6 +108,18 @@ static int fail(struct metallm__run *r, struct metallm__item *i,
     else
         snprintf(r->silence, sizeof r->silence, "%s",
                  result->message != NULL ? result->message : "");
+}
+
+/* Another LLM at once, where there is one. */
+static int fail(struct metallm__run *r, struct metallm__item *i,
+                const struct metallm__ask_result *result, metallm_error *err)
+{
+    const bool is_refused = result->end == METALLM__ASK_REFUSED;
+    note_silence(r, i, result, is_refused);
+    if (is_refused && drops_logprobs(r, i)) {
+        metallm__items_put(&r->wanted, i);
+        return METALLM_OK;
+    }
     if (is_optional(i->why))
         return metallm__run_follow(r, i, err);
     const uint32_t before = i->llm;
@@ -78,19 +129,8 @@ static int fail(struct metallm__run *r, struct metallm__item *i,
     }
     if (i->call_count > 0) /* of a cascade: an earlier stage's answer stands */
         return metallm__run_follow(r, i, err);
-    i->tries++;
-    if (is_refused || i->tries >= r->o.tries) {
-        i->llm = before;
-        metallm__run_finish(r, i, METALLM__JOB_FAILED);
-        return METALLM_OK;
-    }
-    uint64_t pause = (uint64_t)r->o.pause_ms << (i->tries - 1 < 16 ? i->tries - 1 : 16);
-    if (pause < result->retry_after_ms)
-        pause = result->retry_after_ms;
-    i->due_ns = metallm__run_now() + (pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS) * MS;
-    i->passed = 0;
-    i->llm = i->order[0];
-    metallm__items_put(&r->delayed, i);
+    i->llm = before;
+    end_round(r, i, result, is_refused);
     return METALLM_OK;
 }
 
@@ -192,6 +232,8 @@ static int answered(struct metallm__run *r, struct metallm__item *i,
     if (i->why != METALLM__WHY_LESSON)
         take_label(r, i, call);
     r->silent = 0;
+    r->answered_ns = metallm__run_now();
+    r->llms[i->llm].has_answered = true;
     return metallm__run_follow(r, i, err);
 }
 
@@ -201,5 +243,5 @@ int metallm__run_answer(struct metallm__run *r, struct metallm__item *i,
     book_lost(r, i, result);
     if (result->end == METALLM__ASK_ANSWERED)
         return answered(r, i, result, err);
-    return fail(r, i, result, result->end == METALLM__ASK_REFUSED, err);
+    return fail(r, i, result, err);
 }

@@ -146,25 +146,77 @@ static void order_stages(struct metallm__run *r, struct metallm__item *i)
     d->dial = d->target = d->max_cost_usd = d->money = 0;
 }
 
-int metallm__run_fill(const struct metallm__run *r, struct metallm__item *i, metallm_error *err)
+static int fill_body(const struct metallm__run *r, struct metallm__item *i, unsigned logprobs,
+                     metallm_error *err)
 {
-    if (i->why == METALLM__WHY_JUDGE)
-        return metallm__run_fill_judge(r, i, err);
     struct metallm__span choices[METALLM__CHOICES_MAX];
     metallm__item_choices(i, choices);
     const struct metallm__template_fill fill = {.model = metallm__span_of(r->llms[0].name),
                                                 .text = {i->bytes.data, i->text_bytes},
                                                 .choices = choices,
                                                 .choice_count = i->choice_count,
-                                                .logprobs = r->o.logprobs};
+                                                .logprobs = logprobs};
+    i->logprobs = logprobs;
     return metallm__template_fill(r->template, &fill, &i->body, err);
+}
+
+static unsigned logprobs_of(const struct metallm__run *r, uint32_t llm)
+{
+    return r->llms[llm].has_no_logprobs ? 0 : r->o.logprobs;
+}
+
+int metallm__run_fill(const struct metallm__run *r, struct metallm__item *i, metallm_error *err)
+{
+    if (i->why == METALLM__WHY_JUDGE)
+        return metallm__run_fill_judge(r, i, err);
+    return fill_body(r, i, logprobs_of(r, i->llm), err);
+}
+
+int metallm__run_fit(const struct metallm__run *r, struct metallm__item *i, metallm_error *err)
+{
+    if (i->why == METALLM__WHY_JUDGE || i->logprobs == logprobs_of(r, i->llm))
+        return METALLM_OK;
+    return metallm__run_fill(r, i, err);
+}
+
+/* Whether the LLM can be told of logprobs, by its protocol. */
+static bool can_say(const struct metallm__run *r, uint32_t llm, const struct metallm__item *i)
+{
+    struct metallm__wire_request request = {0};
+    const char *why;
+    const bool can =
+        metallm__wire_request_read(&request, METALLM__WIRE_CHAT,
+                                   metallm__span(i->body.data, i->body.len), NULL,
+                                   NULL) != METALLM_OK ||
+        metallm__llm_fits(&r->parts.world->llms->items[r->llms[llm].world], &request, &why);
+    metallm__wire_request_fini(&request);
+    return can;
+}
+
+int metallm__run_find_logprobs(struct metallm__run *r, metallm_error *err)
+{
+    struct metallm__item probe = {.text_bytes = 1};
+    int rc = METALLM_OK;
+    metallm__buf_init(&probe.bytes, 64);
+    metallm__buf_init(&probe.body, METALLM__TEMPLATE_BODY_MAX);
+    metallm__buf_puts(&probe.bytes, "xab"); /* a text and two choices */
+    probe.choice_count = r->o.texts.choices != NULL ? 2 : 0;
+    probe.choice_end[0] = 2;
+    probe.choice_end[1] = 3;
+    for (uint32_t m = 0; m < r->candidate_count && r->o.logprobs > 0 && rc == METALLM_OK; m++) {
+        rc = fill_body(r, &probe, r->o.logprobs, err);
+        r->llms[m].has_no_logprobs = rc == METALLM_OK && !can_say(r, m, &probe);
+    }
+    metallm__buf_fini(&probe.bytes);
+    metallm__buf_fini(&probe.body);
+    return rc;
 }
 
 int metallm__run_choose(struct metallm__run *r, struct metallm__item *i, metallm_error *err)
 {
     i->why = r->o.is_cascade ? METALLM__WHY_STAGE : METALLM__WHY_ROUTED;
     i->order_count = 0;
-    int rc = metallm__run_fill(r, i, err);
+    int rc = fill_body(r, i, 0, err); /* who can answer does not hang on logprobs */
     if (rc == METALLM_OK && r->router != NULL)
         rc = decide(r, i, err);
     if (rc != METALLM_OK)
@@ -174,5 +226,5 @@ int metallm__run_choose(struct metallm__run *r, struct metallm__item *i, metallm
     else if (r->router == NULL)
         i->order[i->order_count++] = 0;
     i->llm = i->order[0];
-    return METALLM_OK;
+    return metallm__run_fit(r, i, err);
 }

@@ -61,6 +61,7 @@ struct metallm__item {
     uint32_t llm;   /* whom it asks */
     uint32_t world; /* the same, numbered as the config */
     struct metallm__buf body;
+    unsigned logprobs;   /* that body asks for */
     double reserved_usd; /* what is paid and lost so far, and the most that the call may cost */
     uint64_t passed;     /* bits of `order` that failed in this round */
     unsigned tries;      /* rounds in which nobody answered */
@@ -106,9 +107,10 @@ struct metallm__run_feedback {
 /* One LLM of the run: candidates of the router, then the judge where it is none of them. */
 struct metallm__run_llm {
     const char *name;
-    uint32_t world;   /* its number in world->config and llms */
-    double bound;     /* most that an answer cost, over what was thought its most; >= 1 */
-    uint64_t answers; /* texts answered by it, by this run */
+    uint32_t world;       /* its number in world->config and llms */
+    double bound;         /* most that an answer cost, over what was thought its most; >= 1 */
+    bool has_no_logprobs; /* it cannot be asked for them, or refused */
+    bool has_answered;
     struct metallm__lean lean;
     double *leaning; /* labels; NULL: none yet */
     struct metallm__confidence confidence;
@@ -159,7 +161,7 @@ struct metallm__run {
     pthread_mutex_t lock;                               /* of the two below */
     struct metallm__items posted_encoded;
     struct metallm__run_batch *posted;
-    uint64_t end_since_ns, began_ns, ticked_ns, stopped_ns;
+    uint64_t end_since_ns, began_ns, ticked_ns, stopped_ns, answered_ns;
     struct metallm__run_feedback *feedback; /* a ring that waits for the journal */
     unsigned feedback_at, feedback_count;
 
@@ -196,8 +198,12 @@ bool metallm__run_is_taught(const struct metallm__run *r, uint64_t number);
 /* Decides on an item: its order, the first to ask, and the body. METALLM_ENOTFOUND: nobody can. */
 METALLM_MUSTCHECK int metallm__run_choose(struct metallm__run *r, struct metallm__item *i,
                                           metallm_error *err);
+/* Which LLMs cannot be asked for logprobs. */
+METALLM_MUSTCHECK int metallm__run_find_logprobs(struct metallm__run *r, metallm_error *err);
 bool metallm__run_is_well(const struct metallm__run *r, uint32_t llm);
-/* The body for what the item wants next. */
+/* The body for what the item wants next; fit: anew only if that asks for other probabilities. */
+METALLM_MUSTCHECK int metallm__run_fit(const struct metallm__run *r, struct metallm__item *i,
+                                       metallm_error *err);
 METALLM_MUSTCHECK int metallm__run_fill(const struct metallm__run *r, struct metallm__item *i,
                                         metallm_error *err);
 

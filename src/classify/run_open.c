@@ -254,6 +254,8 @@ static void settle_options(struct metallm__run *r)
         o->tries = 5;
     if (o->pause_ms == 0)
         o->pause_ms = 500;
+    if (o->patience_ms == 0)
+        o->patience_ms = 120000;
     if (o->lessons == 0)
         o->lessons = 100;
     if (o->job == NULL) {
@@ -294,6 +296,8 @@ static int open_all(struct metallm__run *r, metallm_error *err)
         rc = open_llms(r, err);
     if (rc == METALLM_OK)
         rc = check_prices(r, err);
+    if (rc == METALLM_OK)
+        rc = metallm__run_find_logprobs(r, err);
     if (rc == METALLM_OK)
         rc = metallm__run_meet(r, err);
     if (rc == METALLM_OK && r->o.is_cascade)

@@ -305,10 +305,12 @@ int metallm__run_tell(struct metallm__run *r, const char *path, struct metallm__
         rc = metallm__out_commit(&file, err);
     metallm__out_abort(&file);
     if (rc == METALLM_OK) {
-        metallm__summary_close(t->summary, &(struct metallm__summary_end){
-                                               .texts = r->text_count,
-                                               .seconds = r->state.seconds,
-                                               .is_budget_spent = r->state.left_for_money > 0});
+        metallm__summary_close(
+            t->summary,
+            &(struct metallm__summary_end){.texts = r->text_count,
+                                           .seconds = r->state.seconds,
+                                           .is_budget_spent = r->state.left_for_money > 0,
+                                           .cascade = r->is_cascade_known ? &r->cascade : NULL});
         *out = t->summary;
     } else {
         metallm__summary_free(t->summary);

@@ -20,7 +20,7 @@ struct classify_options {
     const char *template, *few_shot, *out, *page, *judge;
     const char *dial;
     double target, budget, gold_share, agree, judge_share;
-    uint64_t concurrent, tries, pause_ms, tokens, logprobs, lessons, seed;
+    uint64_t concurrent, tries, pause_ms, patience_s, tokens, logprobs, lessons, seed;
     bool has_no_header, is_cascade, is_fresh, is_dry, is_json, is_raw;
 };
 
@@ -199,6 +199,14 @@ static const struct cli_option classify_table[] = {
      .high = 30000,
      .fallback = "500",
      .help = "the first of these pauses, in milliseconds"},
+    {.name = "patience",
+     .kind = CLI_COUNT,
+     .offset = AT(patience_s),
+     .arg = "S",
+     .low = 1,
+     .high = 86400,
+     .fallback = "120",
+     .help = "end the run when nobody has answered for so many seconds"},
     {.name = "job",
      .kind = CLI_STRING,
      .offset = AT(job),
@@ -229,6 +237,11 @@ static const struct cli_option classify_table[] = {
      .kind = CLI_FLAG,
      .offset = AT(is_json),
      .help = "print the report as one JSON object"},
+    {.name = "report",
+     .kind = CLI_STRING,
+     .offset = AT(page),
+     .arg = "OUT.html",
+     .help = "write the report as a self-contained page"},
     {0},
 };
 
@@ -268,6 +281,7 @@ static int fill_options(const struct classify_options *o, const char *path,
         .concurrent = (unsigned)o->concurrent,
         .tries = (unsigned)o->tries,
         .pause_ms = (uint32_t)o->pause_ms,
+        .patience_ms = (uint32_t)o->patience_s * 1000u,
         .output_tokens = (unsigned)o->tokens,
         .logprobs = (unsigned)o->logprobs,
         .is_raw = o->is_raw,
@@ -332,6 +346,30 @@ static int tell_left(const struct metallm__run *r, metallm_error *err)
                               left, all, s.silence);
 }
 
+static int write_page(const struct classify_options *o, const struct metallm__summary *s,
+                      metallm_error *err)
+{
+    struct metallm__outfile file = {0};
+    struct metallm__buf json;
+    metallm__buf_init(&json, (size_t)1 << 26);
+    metallm__summary_json(s, &json);
+    int rc = metallm__buf_check(&json, err);
+    if (rc == METALLM_OK)
+        rc = metallm__outfile_open(&file, o->page, err);
+    const struct metallm__page page = {.shape = &metallm__asset_classify,
+                                       .title = "metallm classify",
+                                       .router = o->router != NULL ? o->router : "",
+                                       .json = json.data,
+                                       .json_len = json.len};
+    if (rc == METALLM_OK)
+        rc = metallm__page_write(file.stream, &page, err);
+    if (rc == METALLM_OK)
+        rc = metallm__outfile_commit(&file, err);
+    metallm__outfile_abort(&file);
+    metallm__buf_fini(&json);
+    return rc;
+}
+
 static int run_dry(const struct cli_io *io, const struct classify_options *o,
                    struct metallm__run *r, metallm_error *err)
 {
@@ -363,6 +401,8 @@ static int run_job(const struct cli_io *io, const struct classify_options *o,
         rc = metallm__run_tell(r, o->out, &summary, err);
     if (rc == METALLM_OK)
         rc = print_report(io, o, summary, err);
+    if (rc == METALLM_OK && o->page != NULL)
+        rc = write_page(o, summary, err);
     metallm__summary_free(summary);
     return rc == METALLM_OK ? tell_left(r, err) : rc;
 }

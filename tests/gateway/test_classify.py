@@ -417,7 +417,8 @@ class Faults(ClassifyTest):
         self.big.refuse()
         self.small.refuse()
         began = time.monotonic()
-        done = self.classify("--gold", "label", "-o", "out.csv", "--tries", "2", status=1)
+        done = self.classify("--gold", "label", "-o", "out.csv", "--tries", "2", "--patience", "1",
+                             status=1)
         self.assertLess(time.monotonic() - began, 20 * SLOW)
         self.assertIn("the same command goes on", done.stderr)
         self.assertTrue(all(r["state"] in ("failed", "left") for r in self.rows()))
@@ -432,6 +433,37 @@ class Faults(ClassifyTest):
                                   well(label_of, usage=(20, 1)))
         self.classify("--router", "big", "--concurrent", "4", "-o", "out.csv")
         self.assertTrue(all(r["state"] == "answered" for r in self.rows()))
+
+    def test_an_llm_that_refuses_logprobs_is_asked_without(self):
+        self.write(12, gold=lambda i: False)
+        good = well(label_of, usage=(20, 1))
+
+        async def behave(seen, writer):
+            await (says(400, "no logprobs") if seen.json().get("logprobs") else good)(seen, writer)
+        self.big.behave = behave
+        self.classify("--router", "big", "--logprobs", "5", "--concurrent", "1", "-o", "out.csv")
+        self.assertTrue(all(r["state"] == "answered" for r in self.rows()))
+        self.assertEqual(len(self.big.requests), 13)
+
+    def test_calls_wait_for_the_slots_of_a_slow_llm(self):
+        self.write(24, gold=lambda i: False)
+        self.config(models=[model("big", self.big, (10.0, 30.0), concurrency=1)])
+        self.big.behave = well(label_of, usage=(20, 1), delay=0.25)
+        self.classify("--router", "big", "--concurrent", "16", "--tries", "1", "-o", "out.csv")
+        self.assertTrue(all(r["state"] == "answered" for r in self.rows()))
+        self.assertEqual(len(self.big.requests), 24)
+
+    def test_two_processes_at_one_store_are_refused(self):
+        self.write(40)
+        self.big.behave = self.small.behave = well(label_of, usage=(20, 1), delay=0.3)
+        first = subprocess.Popen(self.command("--concurrent", "4"), cwd=self.folder,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: self.answered() > 0, what="an answer")
+        self.assertIn("in use by another metallm", self.classify("--job", "b", status=1).stderr)
+        _, told = first.communicate(timeout=60 * SLOW)
+        self.assertEqual(first.returncode, 0, told)
+        self.assertEqual(self.sql("SELECT state, count(*) FROM job_texts GROUP BY state"),
+                         [(2, 40)])
 
     def test_a_call_that_hangs_ends_by_its_time_limit(self):
         self.write(6, gold=lambda i: False)
