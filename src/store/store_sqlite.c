@@ -404,7 +404,8 @@ static int open_sqlite(void **state, const char *place, enum metallm__store_mode
     }
     s->claim_fd = -1;
     if (mode == METALLM__STORE_FILL) { /* its owner's alone; SQLite's other files follow it */
-        int fd = open(place, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        /* A file that is there is not opened: closing it would drop this process's locks on it. */
+        int fd = open(place, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd >= 0)
             close(fd);
     }

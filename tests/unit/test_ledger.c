@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/cmocka_all.h"
@@ -253,9 +254,45 @@ static void one_alone_appends_until_its_store_is_closed(void **state)
     metallm__store_close(b);
 }
 
+/* SQLite's locks are the process's, on the file: whoever closes any descriptor of it drops them,
+ * and then the next process that closes the store takes the log away from those who still write. */
+static void another_process_that_leaves_takes_nothing_along(void **state)
+{
+    const struct place *p = *state;
+    char wal[160], go = 0;
+    int ends[2], status = -1;
+    assert_int_equal(pipe(ends), 0);
+    const pid_t child = fork(); /* before SQLite knows of anything that could be inherited */
+    if (child == 0) {
+        struct metallm__store *c = NULL;
+        char bytes[8];
+        size_t len = 0;
+        bool is_well = read(ends[0], &go, 1) == 1 &&
+                       metallm__store_open(&c, p->url, METALLM__STORE_USE, NULL) == METALLM_OK &&
+                       metallm__ledger_get_value(c, "x", bytes, 8, &len, NULL) == METALLM_OK;
+        metallm__store_close(c);
+        _exit(is_well && len == 3 ? 0 : 1);
+    }
+    struct metallm__store *a = open_store(p, METALLM__STORE_FILL);
+    assert_int_equal(metallm__ledger_put_value(a, "x", "abc", 3, NULL), METALLM_OK);
+    struct metallm__store *b = open_store(p, METALLM__STORE_FILL);
+    assert_int_equal(write(ends[1], "g", 1), 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    snprintf(wal, sizeof wal, "%s-wal", p->db);
+    assert_int_equal(access(wal, F_OK), 0);
+    assert_int_equal(metallm__ledger_put_value(b, "y", "abc", 3, NULL), METALLM_OK);
+    metallm__store_close(b);
+    metallm__store_close(a);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(another_process_that_leaves_takes_nothing_along, make_place,
+                                        drop_place),
         cmocka_unit_test_setup_teardown(one_alone_appends_until_its_store_is_closed, make_place,
                                         drop_place),
         cmocka_unit_test_setup_teardown(an_older_store_is_brought_up_to_date, make_place,
