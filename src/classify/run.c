@@ -65,8 +65,9 @@ static void tick(struct metallm__run *r, uint64_t now)
     if (r->o.tick != NULL && r->o.tick(r->o.payload, r) != 0 && !is_stopping(r))
         r->state.is_stopped = true;
     const uint64_t most = 4u * r->o.concurrent > SILENT_MIN ? 4u * r->o.concurrent : SILENT_MIN;
-    const bool is_silent = r->silent >= most || (r->delayed.count > 0 && r->calling == 0 &&
-                                                 now - r->answered_ns > r->o.patience_ms * 1000000ull);
+    const bool is_silent =
+        r->silent >= most || (r->delayed.count > 0 && r->calling == 0 &&
+                              now - r->answered_ns > r->o.patience_ms * 1000000ull);
     if (is_silent && !is_stopping(r))
         r->state.is_given_up = true;
     if (is_stopping(r) && r->stopped_ns == 0)

@@ -37,7 +37,7 @@ struct metallm__run_options {
     unsigned concurrent;    /* calls at a time; 0: 16 */
     unsigned tries;         /* rounds for a text that nobody answers; 0: 5 */
     uint32_t pause_ms;      /* before the second round, doubled up to 30 s; 0: 500 */
-    uint32_t patience_ms; /* without any answer before the run gives up; 0: 120,000 */
+    uint32_t patience_ms;   /* without any answer before the run gives up; 0: 120,000 */
     unsigned output_tokens; /* 0: what the labels need */
     unsigned logprobs;      /* alternatives a token to ask for; 0: none */
     bool is_raw;            /* probabilities as they are, not against an LLM's lean */
