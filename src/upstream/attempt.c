@@ -248,6 +248,25 @@ static void end_stream(struct metallm__ask *ask)
         answered(ask);
 }
 
+/* A stream was asked for, and a whole answer of another protocol came: told as a stream. */
+static void stream_whole(struct metallm__ask *ask)
+{
+    metallm_error err;
+    struct metallm__span body = metallm__span(ask->body.data, ask->body.len);
+    ask->is_events = ask->is_in_event = true;
+    name_type(ask, "text/event-stream");
+    metallm__wire_stream_init(&ask->stream, metallm__ask_deployment(ask)->wire, ask->request,
+                              &ask->out, wall_s(ask));
+    int rc = metallm__wire_stream_whole(&ask->stream, body, hand_on, ask, &err);
+    if (leave_event(ask))
+        return;
+    metallm__buf_clear(&ask->body);
+    if (rc != METALLM_OK)
+        break_stream(ask, fault_of_code(rc), false);
+    else
+        answered(ask);
+}
+
 static void end_whole(struct metallm__ask *ask)
 {
     metallm_error err;
@@ -296,7 +315,10 @@ static void on_end(void *owner)
         return;
     }
     if (ask->status / 100 == 2) {
-        end_whole(ask);
+        if (ask->out.is_translated && ask->request->is_stream)
+            stream_whole(ask);
+        else
+            end_whole(ask);
         return;
     }
     enum metallm__fault fault = fault_of_status(ask->status);

@@ -2,6 +2,7 @@
  * openai.c - the protocol of OpenAI's chat completions, completions and embeddings, as spoken by
  * OpenAI, Together, Mistral, Groq, DeepSeek, vLLM, Ollama and llama.cpp. */
 #include "wire/openai.h"
+
 #include "base/error.h"
 #include "wire/stream.h"
 

@@ -293,15 +293,11 @@ static int read_response_format(struct metallm__openai_reading *r, yyjson_val *v
 
 static int read_effort(struct metallm__openai_reading *r, yyjson_val *v)
 {
-    static const char *const names[] = {"",       "none", "minimal", "low",
-                                        "medium", "high", "xhigh",   "max"};
-    for (size_t i = 1; i < sizeof names / sizeof *names; i++)
-        if (yyjson_equals_str(v, names[i])) {
-            r->talk->effort = (enum metallm__effort)i;
-            return METALLM_OK;
-        }
-    return metallm__openai_wrong(r, "reasoning_effort",
-                                 "none, minimal, low, medium, high, xhigh or max");
+    r->talk->effort = metallm__effort_find(metallm__wire_text(v));
+    return r->talk->effort != METALLM__EFFORT_UNSAID
+               ? METALLM_OK
+               : metallm__openai_wrong(r, "reasoning_effort",
+                                       "none, minimal, low, medium, high, xhigh or max");
 }
 
 static int read_metadata(struct metallm__openai_reading *r, yyjson_val *v)

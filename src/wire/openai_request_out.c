@@ -43,6 +43,7 @@ const uint8_t metallm__openai_verdicts[METALLM__FEATURES] = {
     [METALLM__FEATURE_STORE] = DROPPED,
     [METALLM__FEATURE_SERVICE_TIER] = DROPPED,
     [METALLM__FEATURE_VERBOSITY] = CARRIED,
+    [METALLM__FEATURE_PREDICTION] = DROPPED, /* it makes answers faster, not others */
 };
 
 static void put_text(struct metallm__jw *j, const char *name, struct metallm__span text)
@@ -341,11 +342,9 @@ static void put_format(struct metallm__jw *j, const struct metallm__talk *t)
 /* The word for an effort; of a budget of tokens, where no word is given. */
 static const char *effort_of(const struct metallm__talk *t)
 {
-    static const char *const words[] = {NULL,     "none", "minimal", "low",
-                                        "medium", "high", "xhigh",   "max"};
-    if (t->effort != METALLM__EFFORT_UNSAID || t->reasoning_tokens == 0)
-        return words[t->effort];
-    return t->reasoning_tokens <= 2048 ? "low" : t->reasoning_tokens <= 8192 ? "medium" : "high";
+    return metallm__effort_name(t->effort != METALLM__EFFORT_UNSAID
+                                    ? t->effort
+                                    : metallm__effort_of_budget(t->reasoning_tokens));
 }
 
 static void put_sampling(struct metallm__jw *j, const struct metallm__talk *t)

@@ -3,6 +3,7 @@
  * for what they tell. Translated: an event becomes deltas, and these the surface's events. Bytes go
  * on at the end of each feed; the usage and the end when the stream is complete. */
 #include "wire/stream.h"
+
 #include "base/error.h"
 
 #define EVENT_POOL_BYTES_MAX (32 * METALLM__SSE_EVENT_BYTES_MAX)
@@ -269,6 +270,52 @@ int metallm__wire_stream_feed(struct metallm__wire_stream *s, struct metallm__sp
         return metallm__sse_feed(&s->sse, in, take_sse, s, err);
     int rc = metallm__aws_events_feed(&s->aws, in, take_aws, s, err);
     return rc == METALLM_OK ? end_feed(s) : rc;
+}
+
+/* A part of a whole answer. */
+static int hear_part(struct metallm__hearing *h, const struct metallm__part *p)
+{
+    const struct metallm__delta begin = {.part = p->kind, .id = p->id, .name = p->name};
+    char owner[64];
+    metallm__wire_text_copy(owner, sizeof owner, p->seal_of);
+    int rc = metallm__hear_begin(h, &begin, 0);
+    if (rc == METALLM_OK)
+        rc = metallm__hear_text(h, p->text);
+    if (rc == METALLM_OK && p->seal.n > 0)
+        rc = metallm__hear_seal(h, p->seal, owner);
+    return rc == METALLM_OK ? metallm__hear_end(h) : rc;
+}
+
+static int hear_said(struct metallm__hearing *h, const struct metallm__said *said)
+{
+    int rc = metallm__hear_start(h, said->id, said->model);
+    for (size_t i = 0; rc == METALLM_OK && i < said->part_count; i++)
+        rc = hear_part(h, &said->parts[i]);
+    if (rc == METALLM_OK)
+        rc = metallm__hear_usage(h, &said->usage);
+    return rc == METALLM_OK ? metallm__hear_finish(h, said->finish, said->stop) : rc;
+}
+
+int metallm__wire_stream_whole(struct metallm__wire_stream *s, struct metallm__span body,
+                               metallm__wire_sink sink, void *payload, metallm_error *err)
+{
+    struct metallm__said said = {.usage = METALLM__WIRE_USAGE_UNKNOWN};
+    struct metallm__pool pool;
+    yyjson_doc *doc = NULL;
+    s->sink = sink;
+    s->payload = payload;
+    s->err = s->hearing.err = err;
+    metallm__pool_init(&pool, METALLM__WIRE_ANSWER_POOL_BYTES_MAX);
+    int rc = metallm__json_read_raw(&doc, body.n > 0 ? body.p : "", body.n, err);
+    if (rc == METALLM_OK)
+        rc = s->wire->said_in(yyjson_doc_get_root(doc), &pool, &said, err);
+    if (rc == METALLM_OK)
+        rc = hear_said(&s->hearing, &said);
+    if (rc == METALLM_OK)
+        rc = complete(s);
+    metallm__pool_fini(&pool);
+    yyjson_doc_free(doc);
+    return rc;
 }
 
 /* Some servers leave the end out; but an answer whose end nothing told is a broken one. */

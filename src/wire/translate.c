@@ -8,9 +8,6 @@
 #include "wire/json_text.h"
 #include "wire/wire.h"
 
-/* What the records of one answer may take: parts are larger than their shortest JSON. */
-#define ANSWER_POOL_BYTES_MAX ((size_t)256 << 20)
-
 /* ---- Requests. ---- */
 
 bool metallm__wire_says(const struct metallm__wire *w, const struct metallm__wire_target *t,
@@ -129,7 +126,7 @@ static int read_said(const struct metallm__wire *w, const struct metallm__wire_r
 {
     struct metallm__pool pool;
     struct metallm__said said = {.usage = METALLM__WIRE_USAGE_UNKNOWN};
-    metallm__pool_init(&pool, ANSWER_POOL_BYTES_MAX);
+    metallm__pool_init(&pool, METALLM__WIRE_ANSWER_POOL_BYTES_MAX);
     int rc = w->said_in(root, &pool, &said, err);
     if (rc == METALLM_OK)
         rc = metallm__pool_check(&pool, err);

@@ -234,6 +234,8 @@ METALLM_MUSTCHECK int metallm__wire_request_out(const struct metallm__wire *w,
                                                 struct metallm__wire_request *r,
                                                 const struct metallm__wire_target *t,
                                                 struct metallm__wire_out *out, metallm_error *err);
+/* What the records of one answer may take: parts are larger than their shortest JSON. */
+#define METALLM__WIRE_ANSWER_POOL_BYTES_MAX ((size_t)256 << 20)
 /* A whole answer with status 2xx. made: what the client gets in its stead where is_translated
  * (with content type application/json); else it stays empty and the body passes. */
 METALLM_MUSTCHECK int metallm__wire_answer_in(const struct metallm__wire *w,
@@ -256,6 +258,10 @@ void metallm__wire_stream_fini(struct metallm__wire_stream *s); /* a cleared rec
 METALLM_MUSTCHECK int metallm__wire_stream_feed(struct metallm__wire_stream *s,
                                                 struct metallm__span in, metallm__wire_sink sink,
                                                 void *payload, metallm_error *err);
+/* In place of feed and end, where the upstream answers a translated stream by a whole body. */
+METALLM_MUSTCHECK int metallm__wire_stream_whole(struct metallm__wire_stream *s,
+                                                 struct metallm__span body, metallm__wire_sink sink,
+                                                 void *payload, metallm_error *err);
 /* The upstream has ended its answer in good order. */
 METALLM_MUSTCHECK int metallm__wire_stream_end(struct metallm__wire_stream *s,
                                                metallm__wire_sink sink, void *payload,

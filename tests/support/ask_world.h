@@ -19,6 +19,7 @@ struct world {
 extern struct fake_upstream *world_fake;
 extern struct metallm__deployment_options world_deployment; /* of all; tests put theirs in */
 extern struct metallm__upstream_options world_options;
+extern enum metallm__wire_kind world_kind; /* of requests: chat, unless a test says another */
 
 int world_fake_start(void **state); /* cmocka's group setup */
 int world_fake_stop(void **state);
@@ -30,6 +31,7 @@ struct seen {
     struct metallm__wire_request request;
     struct metallm__ask_result result;
     struct metallm__attempt attempts[METALLM__ASK_ATTEMPTS_MAX];
+    char content_type[64];
     char body[512], message[160], pieces[4096];
     size_t piece_bytes;
     unsigned streams, dones;
@@ -37,7 +39,7 @@ struct seen {
     unsigned piece_count;
 };
 
-/* body: a chat request. s is cleared by the caller. */
+/* body: a request of world_kind. s is cleared by the caller. */
 int world_begin(struct world *w, struct seen *s, const char *body, uint32_t total_ms,
                 metallm_error *err);
 void world_turn_until_done(struct world *w, struct seen *s);

@@ -185,6 +185,38 @@ static void abilities_decide_who_fits(void **state)
     assert_false(metallm__llm_fits(&llm, &embedding, NULL));
 }
 
+static void who_cannot_be_told_a_request_does_not_fit(void **state)
+{
+    static const struct {
+        enum metallm__wire_kind kind;
+        const char *body, *why;
+    } rows[] = {
+        {METALLM__WIRE_CHAT, "{\"model\":\"m\",\"n\":2,\"messages\":[{\"role\":\"user\"}]}", NULL},
+        {METALLM__WIRE_COMPLETION, "{\"model\":\"m\",\"prompt\":\"a\"}", NULL},
+        {METALLM__WIRE_COMPLETION, "{\"model\":\"m\",\"prompt\":\"a\",\"n\":2}",
+         "cannot be told several choices"},
+        {METALLM__WIRE_EMBEDDING, "{\"model\":\"m\",\"input\":\"a\"}",
+         "does not answer this kind of request"},
+    };
+    const struct metallm__deployment_options d = at("http://h");
+    const struct metallm__llm_options o = {.name = "m", .deployments = &d, .deployment_count = 1};
+    struct metallm__llms *l;
+    (void)state;
+    assert_int_equal(metallm__llms_new(&l, &o, 1, NULL, NULL), METALLM_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct metallm__wire_request r;
+        const char *why = "";
+        assert_int_equal(metallm__wire_request_read(&r, rows[i].kind,
+                                                    metallm__span_of(rows[i].body), NULL, NULL),
+                         METALLM_OK);
+        assert_int_equal(metallm__llm_fits(&l->items[0], &r, &why), rows[i].why == NULL);
+        if (rows[i].why != NULL)
+            assert_string_equal(why, rows[i].why);
+        metallm__wire_request_fini(&r);
+    }
+    metallm__llms_unref(l);
+}
+
 static void the_price_of_the_day_holds(void **state)
 {
     const struct metallm__price prices[] = {
@@ -243,6 +275,7 @@ int main(void)
         cmocka_unit_test(headers_are_written_once_and_the_configs_win),
         cmocka_unit_test(health_passes_to_the_same_deployment),
         cmocka_unit_test(abilities_decide_who_fits),
+        cmocka_unit_test(who_cannot_be_told_a_request_does_not_fit),
         cmocka_unit_test(the_price_of_the_day_holds),
         cmocka_unit_test(no_memory_is_told),
     };
