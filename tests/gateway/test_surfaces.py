@@ -233,6 +233,26 @@ class Answers(SurfaceTest):
         self.assertEqual(error["code"], "no_model_fits")
         self.assertEqual(len(claude.requests), before)
 
+    def test_an_llm_at_places_of_different_protocols(self):
+        claude, _ = self.claude("m")
+        small = self.upstream("m")
+        gateway = self.gateway({"models": [{
+            "name": "m", "price": {"input": 1, "output": 2}, "deployments": [
+                {"protocol": "anthropic", "base_url": claude.url, "api_key": claude.key,
+                 "model": claude.model},
+                {"base_url": small.url, "api_key": small.key, "model": small.model}]}]})
+        for _ in range(12):
+            self.assertEqual(gateway.chat(model="m", seed=7).status, 200)
+        self.assertEqual((len(claude.requests), len(small.requests)), (0, 12))
+        for path, asked in ASKED.items():
+            for stream in (False, True) * 8:
+                told = gateway.post(path, {"model": "m", "stream": stream, **asked})
+                self.assertEqual(told.status, 200, told.body)
+        self.assertGreater(min(len(claude.requests), len(small.requests) - 12), 0)
+        for _ in range(8):
+            told = gateway.post(COUNT, {"model": "m", "messages": ASKED[CHAT]["messages"]})
+            self.assertEqual(told.json(), {"input_tokens": 4711})
+
     def test_answers_of_every_surface_are_graded(self):
         gateway = self.pair(router={"graders": [{"kind": "exact"}]})
         for path, asked in ASKED.items():
