@@ -2,6 +2,7 @@
  * chat.h - a request to an LLM (of any surface, or for the decision alone) on its way:
  *   chat.c        begin: read, name, limits          -> route
  *   chat_route.c  vector, estimates, choice          -> call (or the decision itself)
+ *   chat_tell.c   the decision as the answer
  *   chat_call.c   upstream call, answer to the client -> end
  *   chat_end.c    settle, record, metrics, graders
  *   count.c       a count of tokens, in place of the call
@@ -76,7 +77,7 @@ void metallm__model_begin(struct metallm__visit *v);
 
 /* chat_route.c: goes on to metallm__chat_call, or answers. */
 void metallm__chat_route(struct metallm__chat *c);
-/* The JSON of POST /v1/route. */
+/* chat_tell.c: the JSON of POST /v1/route. */
 void metallm__chat_tell(struct metallm__chat *c);
 
 /* chat_call.c */
