@@ -218,6 +218,21 @@ static void sha256_equals_the_published_examples(void **state)
     }
 }
 
+/* Where the CPU has instructions for it, they give what the plain way gives. */
+static void sha256_is_the_same_by_any_way(void **state)
+{
+    (void)state;
+    static char text[1000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)(i * 151 + i / 7);
+    for (size_t len = 0; len <= sizeof text; len++) {
+        uint8_t one[METALLM__SHA256_BYTES], two[METALLM__SHA256_BYTES];
+        metallm__sha256(text + sizeof text - len, len, one);
+        metallm__sha256_plain(text + sizeof text - len, len, two);
+        assert_memory_equal(one, two, sizeof one);
+    }
+}
+
 static void a_pool_gives_cleared_pieces_and_keeps_them_apart(void **state)
 {
     struct metallm__pool p;
@@ -316,6 +331,7 @@ int main(void)
         cmocka_unit_test(output_appears_whole_or_not_at_all),
         cmocka_unit_test(full_disk_is_an_error_not_a_short_file),
         cmocka_unit_test(sha256_equals_the_published_examples),
+        cmocka_unit_test(sha256_is_the_same_by_any_way),
         cmocka_unit_test(missing_file_is_named),
         cmocka_unit_test(a_pool_gives_cleared_pieces_and_keeps_them_apart),
         cmocka_unit_test(a_pool_stops_at_its_ceiling_and_says_so),
