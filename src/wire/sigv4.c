@@ -3,6 +3,8 @@
  * key. What holds a secret lies on the stack or in one block of known size, and is wiped. */
 #include "wire/sigv4.h"
 
+#include <time.h>
+
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/sha256.h"
