@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * anthropic_blocks_in.c - content blocks of a message as parts. What only Anthropic itself can make
- * or read (its own tools' calls and results, citations, search results) is a feature. */
+ * or read (its own tools' calls and results, citations, search results) is a feature. A part that
+ * cannot be added (NULL) is no error here: the pool has failed, and remembers it. */
 #include "base/error.h"
 #include "wire/anthropic.h"
 #include "wire/seal.h"
@@ -31,18 +32,12 @@ static bool is_given(yyjson_val *v)
     return v != NULL && !yyjson_is_null(v);
 }
 
-/* One more part; NULL: the pool has failed, and remembers it. */
-static struct metallm__part *add(struct metallm__part_list *parts, enum metallm__part_kind kind)
-{
-    return metallm__part_add(parts, kind);
-}
-
 static int add_text(struct metallm__anthropic_reading *r, struct metallm__part_list *parts,
                     yyjson_val *text)
 {
     if (!yyjson_is_str(text))
         return metallm__anthropic_wrong(r, "messages.content.text", "a string");
-    struct metallm__part *part = add(parts, METALLM__PART_TEXT);
+    struct metallm__part *part = metallm__part_add(parts, METALLM__PART_TEXT);
     if (part != NULL)
         part->text = metallm__wire_text(text);
     return METALLM_OK;
@@ -111,7 +106,7 @@ static int read_image(struct metallm__anthropic_reading *r, yyjson_val *block,
     yyjson_val *big = yyjson_obj_get(yyjson_obj_get(block, "transformations"), "oversized_image");
     if (is_given(big) && !yyjson_equals_str(big, "downsize"))
         other(r, "transformations");
-    struct metallm__part *part = add(parts, METALLM__PART_IMAGE);
+    struct metallm__part *part = metallm__part_add(parts, METALLM__PART_IMAGE);
     return part == NULL ? METALLM_OK : read_source(r, yyjson_obj_get(block, "source"), part);
 }
 
@@ -142,7 +137,7 @@ static int read_document(struct metallm__anthropic_reading *r, yyjson_val *block
         other(r, "document context");
     if (yyjson_is_true(yyjson_obj_get(yyjson_obj_get(block, "citations"), "enabled")))
         other(r, "citations");
-    struct metallm__part *part = add(parts, METALLM__PART_FILE);
+    struct metallm__part *part = metallm__part_add(parts, METALLM__PART_FILE);
     if (part == NULL)
         return METALLM_OK;
     part->name = metallm__wire_text(yyjson_obj_get(block, "title"));
@@ -157,7 +152,7 @@ static int read_thinking(struct metallm__anthropic_reading *r, yyjson_val *block
     yyjson_val *text = yyjson_obj_get(block, "thinking");
     if (!yyjson_is_str(text))
         return metallm__anthropic_wrong(r, "messages.content.thinking", "a string");
-    struct metallm__part *part = add(parts, METALLM__PART_REASONING);
+    struct metallm__part *part = metallm__part_add(parts, METALLM__PART_REASONING);
     if (part == NULL)
         return METALLM_OK;
     part->text = metallm__wire_text(text);
@@ -172,7 +167,7 @@ static int read_redacted(struct metallm__anthropic_reading *r, yyjson_val *block
     struct metallm__span data = metallm__wire_text(yyjson_obj_get(block, "data"));
     if (data.n == 0)
         return metallm__anthropic_wrong(r, "messages.content.data", "a string");
-    struct metallm__part *part = add(parts, METALLM__PART_REASONING);
+    struct metallm__part *part = metallm__part_add(parts, METALLM__PART_REASONING);
     if (part != NULL)
         metallm__seal_read(data, METALLM__ANTHROPIC_REDACTED, &part->seal, &part->seal_of);
     return METALLM_OK;
@@ -194,7 +189,7 @@ static int read_tool_use(struct metallm__anthropic_reading *r, yyjson_val *block
     if (is_given(yyjson_obj_get(block, "toolset_name")) ||
         (is_given(caller) && !yyjson_equals_str(yyjson_obj_get(caller, "type"), "direct")))
         USE(r, METALLM__FEATURE_HOSTED_TOOLS);
-    struct metallm__part *part = add(parts, METALLM__PART_CALL);
+    struct metallm__part *part = metallm__part_add(parts, METALLM__PART_CALL);
     if (part != NULL)
         *part = call;
     return METALLM_OK;
@@ -245,7 +240,8 @@ static int read_tool_result(struct metallm__anthropic_reading *r, yyjson_val *bl
     if (is_given(yyjson_obj_get(block, "toolset_name")))
         USE(r, METALLM__FEATURE_HOSTED_TOOLS);
     int rc = is_given(content) ? read_result_blocks(r, content, &inner) : METALLM_OK;
-    struct metallm__part *part = rc == METALLM_OK ? add(parts, METALLM__PART_RESULT) : NULL;
+    struct metallm__part *part =
+        rc == METALLM_OK ? metallm__part_add(parts, METALLM__PART_RESULT) : NULL;
     if (part == NULL)
         return rc;
     part->id = id;
