@@ -149,9 +149,10 @@ def write_head(day):
           "# is not stated is not known. page: where the platform itself states its prices.\n"
           "# docs/prices.md tells the members.")
     print(f"date: {day}\nsources:")
-    print(f"  L: {{what: \"LiteLLM {versions['litellm']}, model_prices_and_context_window\", "
+    print(f"  LiteLLM: {{version: {versions['litellm']}, table: model_prices_and_context_window, "
           f"read: {day}}}")
-    print(f"  G: {{what: \"genai-prices {versions['genai-prices']} (Pydantic)\", read: {day}}}")
+    print(f"  genai-prices: {{version: {versions['genai-prices']}, table: prices/providers, "
+          f"read: {day}}}")
     print("platforms:")
     for platform, (_, _, host, page) in PLATFORMS.items():
         print(f"  {platform}: {{host: \"{host}\", page: \"{page}\"}}")
@@ -184,7 +185,7 @@ def main():
                 lines[name] = figures(entry, model, record)
         for name in sorted(lines):
             members = ", ".join(f"{k}: {text(v)}" for k, v in lines[name].items())
-            print(f"  \"{platform}/{name}\": {{{members}, source: L+G, checked: {day}}}")
+            print(f"  \"{platform}/{name}\": {{{members}, source: LiteLLM + genai-prices, checked: {day}}}")
         print(f"{platform}: {len(lines)} models;", "; ".join(
             f"{why}: {', '.join(sorted(set(names)))}" for why, names in left.items()), file=sys.stderr)
 

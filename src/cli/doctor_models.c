@@ -5,21 +5,29 @@
 #include <string.h>
 
 #include "cli/doctor.h"
+#include "cli/prices.h"
 #include "data/prices.h"
 #include "gateway/config_address.h"
 #include "gateway/world.h"
 
+#define STALE_DAYS 90u
+
 static void look_at_price(struct doctor *d, const struct metallm__config_model *m,
-                          const struct metallm__prices *prices, const char *about)
+                          const char *about)
 {
     const int today = metallm__day_today();
-    bool is_known = metallm__prices_find(prices, m->name, today) != NULL;
-    for (uint32_t i = 0; i < m->price_count; i++)
-        is_known |= m->prices[i].from <= today;
-    if (!is_known)
+    int checked = 0;
+    for (uint32_t i = 0; m->price_count == 0 && i < m->known_count; i++)
+        if (m->known_prices[i].from <= today)
+            checked = m->known_prices[i].checked;
+    if (!m->has_price)
         cli_doctor_tell(
             d, DOCTOR_WARN, about,
             "its price is not known: it counts as the dearest, and budgets cannot see it");
+    else if (checked > 0 && cli_days_between(checked, today) > STALE_DAYS)
+        cli_doctor_tell(d, DOCTOR_WARN, about,
+                        "its price, '%s', was read %llu days ago: see 'metallm prices --check'",
+                        m->price_name, (unsigned long long)cli_days_between(checked, today));
 }
 
 static void look_at_deployment(struct doctor *d, const struct metallm__config_deployment *p,
@@ -62,7 +70,7 @@ void cli_doctor_models(struct doctor *d)
         snprintf(about, sizeof about, "model %.80s", m->name);
         if (m->retired)
             continue;
-        look_at_price(d, m, &prices, about);
+        look_at_price(d, m, about);
         for (uint32_t k = 0; k < m->deployment_count; k++)
             look_at_deployment(d, &m->deployments[k],
                                llms != NULL ? &llms->items[i].deployments[k] : NULL, about);

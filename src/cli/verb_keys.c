@@ -123,17 +123,16 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static int open_store(const struct keys_options *o, struct metallm__store **out, metallm_error *err)
+/* *config: NULL where the store was named instead. The caller drops it. */
+static int open_store(const struct keys_options *o, const struct metallm__config **config,
+                      struct metallm__store **out, metallm_error *err)
 {
-    const struct metallm__config *c = NULL;
+    *config = NULL;
     if (o->store != NULL)
         return metallm__store_open(out, o->store, METALLM__STORE_FILL, err);
-    int rc = metallm__config_load(&c, o->config, NULL, err);
-    if (rc != METALLM_OK)
-        return rc;
-    rc = metallm__store_open(out, c->store, METALLM__STORE_FILL, err);
-    metallm__config_drop(c);
-    return rc;
+    int rc = metallm__config_load(config, o->config, NULL, err);
+    return rc == METALLM_OK ? metallm__store_open(out, (*config)->store, METALLM__STORE_FILL, err)
+                            : rc;
 }
 
 static int keep(struct metallm__store *s, const struct metallm__key *k, metallm_error *err)
@@ -170,7 +169,7 @@ static int print(const struct cli_io *io, struct metallm__buf *text, metallm_err
 }
 
 static int create(const struct cli_io *io, const struct keys_options *o, const char *name,
-                  struct metallm__store *s, metallm_error *err)
+                  const struct metallm__config *c, struct metallm__store *s, metallm_error *err)
 {
     struct metallm__key k = {.name = name,
                              .models = {o->models.items, (uint32_t)o->models.count},
@@ -197,6 +196,8 @@ static int create(const struct cli_io *io, const struct keys_options *o, const c
     if (o->expires_days > 0)
         k.expires_ms = k.created_ms + o->expires_days * 86400000u;
     int rc = metallm__key_make(text, &k, err);
+    if (rc == METALLM_OK && c != NULL)
+        rc = metallm__key_prices(&k, c, k.created_ms, err);
     if (rc == METALLM_OK)
         rc = keep(s, &k, err);
     if (rc != METALLM_OK)
@@ -313,13 +314,15 @@ static int run_keys(const struct cli_io *io, const void *options, const char *co
                                   creates   ? "wants a NAME"
                                   : revokes ? "wants an ID"
                                             : "wants nothing else");
+    const struct metallm__config *config = NULL;
     struct metallm__store *store = NULL;
-    int rc = open_store(o, &store, err);
+    int rc = open_store(o, &config, &store, err);
     if (rc == METALLM_OK)
-        rc = creates   ? create(io, o, operands[1], store, err)
+        rc = creates   ? create(io, o, operands[1], config, store, err)
              : revokes ? revoke(io, o, operands[1], store, err)
                        : list(io, o, store, err);
     metallm__store_close(store);
+    metallm__config_drop(config);
     return rc;
 }
 

@@ -66,6 +66,17 @@ static int check_outcomes(struct metallm__admin_call *c, const struct metallm__c
     return rc;
 }
 
+/* Keys with a budget, against the models as they would be. */
+static int check_keys(struct metallm__admin_call *c, const struct metallm__config *next)
+{
+    const struct metallm__keyring *ring = NULL;
+    int rc = metallm__keep_keys(c->a->store, &ring, c->err);
+    if (rc == METALLM_OK)
+        rc = metallm__keyring_prices(ring, next, c->a->wall_ms, c->err);
+    metallm__keyring_drop(ring);
+    return rc;
+}
+
 int metallm__admin_check(struct metallm__admin_call *c)
 {
     struct metallm__changes *changes = NULL;
@@ -75,6 +86,8 @@ int metallm__admin_check(struct metallm__admin_call *c)
         rc = metallm__config_reload(&next, c->a->config, metallm__changes_list(changes), c->err);
     if (rc == METALLM_OK)
         rc = check_outcomes(c, next);
+    if (rc == METALLM_OK)
+        rc = check_keys(c, next);
     metallm__config_drop(next);
     metallm__changes_free(changes);
     return rc == METALLM_OK ? rc : metallm__admin_failed(c, rc);

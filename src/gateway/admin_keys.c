@@ -39,7 +39,9 @@ static void put_key(struct metallm__admin_call *c, const struct metallm__key *k,
 static int take_in(struct metallm__admin_call *c, const struct metallm__key *k, const char *text,
                    int status)
 {
-    int rc = metallm__keep_key(c->a->store, k, c->err);
+    int rc = metallm__key_prices(k, c->a->config, c->a->wall_ms, c->err);
+    if (rc == METALLM_OK)
+        rc = metallm__keep_key(c->a->store, k, c->err);
     if (rc != METALLM_OK)
         return metallm__admin_failed(c, rc);
     c->out->status = status;

@@ -27,6 +27,7 @@ static void put_price(struct metallm__jw *j, const struct metallm__config_price 
     } members[] = {{"input", p->input},
                    {"output", p->output},
                    {"cached_input", p->cached_input},
+                   {"cached_write", p->cached_write},
                    {"usd_per_call", p->usd_per_call}};
     metallm__jw_open(j, '{');
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
@@ -112,6 +113,15 @@ static void put_model(struct metallm__admin_call *c, const struct metallm__confi
     metallm__jw_open(j, '[');
     for (uint32_t i = 0; i < m->price_count; i++)
         put_price(j, &m->prices[i]);
+    for (uint32_t i = 0; m->price_count == 0 && i < m->known_count; i++) {
+        const struct metallm__price *k = &m->known_prices[i];
+        put_price(j, &(struct metallm__config_price){.from = k->from,
+                                                     .input = k->input,
+                                                     .output = k->output,
+                                                     .cached_input = k->cached_input,
+                                                     .cached_write = k->cached_write,
+                                                     .usd_per_call = k->usd_per_call});
+    }
     metallm__jw_close(j, ']');
     metallm__jw_name(j, "abilities");
     metallm__jw_open(j, '[');

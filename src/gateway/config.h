@@ -40,7 +40,17 @@ struct metallm__config_headers {
 struct metallm__config_price {
     uint32_t line;
     int from; /* YYYYMMDD; 0: always */
-    double input, output, cached_input, usd_per_call;
+    double input, output, cached_input, cached_write, usd_per_call;
+    const char
+        *table; /* in place of all this: "table", or a name there, PLATFORM/NAME; "" : none */
+};
+
+struct metallm__price;     /* data/prices.h */
+enum metallm__price_from { /* where a model's price is from */
+                           METALLM__PRICE_FROM_NOWHERE,
+                           METALLM__PRICE_FROM_CONFIG,
+                           METALLM__PRICE_FROM_FILE, /* `prices` */
+                           METALLM__PRICE_FROM_TABLE /* compiled in */
 };
 
 /* One place where an LLM can be called, with one key. A model without `deployments` has one place,
@@ -85,7 +95,12 @@ struct metallm__config_model {
     const struct metallm__config_deployment *deployments;
     uint32_t deployment_count; /* >= 1 */
     const struct metallm__config_price *prices;
-    uint32_t price_count;         /* 0: the price file's, else unknown */
+    uint32_t price_count;                      /* 0: the known prices hold */
+    const struct metallm__price *known_prices; /* of the price file or the table, by day */
+    uint32_t known_count;
+    enum metallm__price_from priced_by;
+    const char *price_name;       /* ... by this name there; "" */
+    bool has_price;               /* one that held when the config was read */
     unsigned abilities;           /* METALLM__ABLE_*; what the file leaves open is resolved */
     uint64_t context, max_output; /* tokens; 0: not stated */
     uint64_t max_tokens;          /* where the client names none and the protocol wants it; >= 1 */
@@ -294,4 +309,8 @@ double metallm__period_seconds(enum metallm__period p);
 /* First millisecond of the period that holds at wall_ms (since 1970, UTC), and of the next one. */
 uint64_t metallm__period_begin(enum metallm__period p, uint64_t wall_ms);
 uint64_t metallm__period_end(enum metallm__period p, uint64_t wall_ms);
+/* The one name that all of the model's places have in the table of prices, into out
+ * (METALLM__PRICE_NAME_BYTES); false: there is none. */
+bool metallm__config_price_name(const struct metallm__config_model *m, char *out);
+
 #endif

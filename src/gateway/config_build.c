@@ -150,12 +150,19 @@ static int build_prices(const struct metallm__builder *b, const struct metallm__
     char option[METALLM__OPTION_BYTES];
     for (uint32_t i = 0; i < raw->prices.count; i++) {
         metallm__builder_option(option, "models", at, "price");
+        if (p[i].table[0] != '\0') {
+            if (raw->prices.count > 1 || !isnan(p[i].usd_per_call) || !isnan(p[i].input) ||
+                !isnan(p[i].output) || p[i].from != 0)
+                return metallm__builder_refuse(b, p[i].line, option,
+                                               "'table' stands beside a price");
+            continue;
+        }
         if (isnan(p[i].usd_per_call) == isnan(p[i].input) ||
             isnan(p[i].input) != isnan(p[i].output))
             return metallm__builder_refuse(
                 b, p[i].line, option, "wants input and output, or usd_per_call, of 'models[%zu]'",
                 at);
-        if (!isnan(p[i].cached_input) && isnan(p[i].input))
+        if ((!isnan(p[i].cached_input) || !isnan(p[i].cached_write)) && isnan(p[i].input))
             return metallm__builder_refuse(b, p[i].line, option, "cached_input without input");
         for (uint32_t k = 0; k < i; k++)
             if (p[k].from == p[i].from)
@@ -512,7 +519,7 @@ static int build_lists(const struct metallm__builder *b)
         rc = build_alias(b, i, &aliases[i]);
     b->c->aliases = aliases;
     b->c->alias_count = raw->aliases.count;
-    return rc;
+    return rc == METALLM_OK ? metallm__build_prices(b, models) : rc;
 }
 
 int metallm__config_build(struct metallm__config_inner *in, metallm_error *err)

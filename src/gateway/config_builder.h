@@ -28,4 +28,8 @@ METALLM_MUSTCHECK int metallm__build_deployments(const struct metallm__builder *
 uint64_t metallm__config_max_tokens(const struct metallm__raw_model *raw);
 /* Whether one of its places can embed, by its protocol. */
 bool metallm__config_embeds(const struct metallm__config_model *m);
+/* What the models cost, which are b->c's; refuses a config that needs a price that is not known. */
+METALLM_MUSTCHECK int metallm__build_prices(const struct metallm__builder *b,
+                                            struct metallm__config_model *models);
+
 #endif

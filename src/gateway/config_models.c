@@ -44,6 +44,14 @@ static const struct metallm__option price_options[] = {
      .unit = "dollars per million tokens",
      .example = "1.25",
      .help = "of prompt tokens that the upstream had cached; without it input's"},
+    {.name = "cached_write",
+     .kind = METALLM__OPT_REAL,
+     .offset = PRICE(cached_write),
+     .low = 1e-9,
+     .high = 1e6,
+     .unit = "dollars per million tokens",
+     .example = "3.75",
+     .help = "of prompt tokens that the upstream put into its cache; without it input's"},
     {.name = "usd_per_call",
      .kind = METALLM__OPT_REAL,
      .offset = PRICE(usd_per_call),
@@ -51,6 +59,12 @@ static const struct metallm__option price_options[] = {
      .unit = "dollars",
      .example = "0.01",
      .help = "in place of prices per token"},
+    {.name = "table",
+     .kind = METALLM__OPT_TEXT,
+     .offset = PRICE(table),
+     .example = "openai/gpt-4o",
+     .help = "in place of all these: the price of this model in the table (metallm prices), or "
+             "'table': that of the model as base_url and model tell it"},
     END,
 };
 
@@ -296,8 +310,12 @@ const struct metallm__option metallm__model_options[] = {
      .members = price_options,
      .record_bytes = sizeof(struct metallm__config_price),
      .most = 64,
+     .brief = "table",
      .example = "{input: 2.50, output: 10.00, cached_input: 1.25}",
-     .help = "what it costs, or a list of prices with days; without it the price file's"},
+     .help =
+         "what it costs, or a list of prices with days, or a name in the table (docs/prices.md). "
+         "Without it the price file's, else the table's where that knows base_url's host. A "
+         "dial, a target or a budget needs the price of every model that it chooses among"},
     {.name = "abilities",
      .kind = METALLM__OPT_GROUP,
      .members = ability_options,

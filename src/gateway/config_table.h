@@ -43,7 +43,7 @@ struct metallm__option {
     const struct metallm__option *members; /* GROUP, RECORDS */
     size_t record_bytes;                   /* RECORDS; each begins with uint32_t line */
     uint32_t most;                         /* TEXTS, HEADERS, RECORDS: items */
-    const char *brief; /* GROUP: a scalar in place of the mapping is this member's */
+    const char *brief; /* GROUP, RECORDS: a scalar in place of the mapping is this member's */
 };
 
 struct metallm__raw_list {

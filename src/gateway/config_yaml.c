@@ -227,11 +227,31 @@ static int read_headers(struct reader *r, const struct place *p, const yaml_node
     return METALLM_OK;
 }
 
+/* A scalar in place of a list: one record, of which it is one member. */
+static int read_brief(struct reader *r, const struct place *p, const yaml_node_t *node)
+{
+    void *record = metallm__config_alloc(r->in, 1, p->o->record_bytes);
+    if (record == NULL)
+        return metallm__error_nomem(r->err, "a configuration");
+    *(uint32_t *)record = line_of(r, node);
+    int rc = metallm__config_defaults(r->in, p->o->members, record, r->err);
+    const struct place one = {.option = p->option,
+                              .o = metallm__option_find(p->o->members, p->o->brief),
+                              .record = record};
+    if (rc == METALLM_OK)
+        rc = read_scalar(r, &one, node);
+    *(struct metallm__raw_list *)((char *)p->record + p->o->offset) =
+        (struct metallm__raw_list){record, 1};
+    return rc;
+}
+
 static int read_records(struct reader *r, const struct place *p, const yaml_node_t *node)
 {
     bool is_one = node->type == YAML_MAPPING_NODE && (p->o->flags & METALLM__OPT_ONE) != 0;
     if (is_null(node) && (p->o->flags & METALLM__OPT_NEEDED) == 0)
         return METALLM_OK;
+    if (node->type == YAML_SCALAR_NODE && p->o->brief != NULL)
+        return read_brief(r, p, node);
     if (node->type != YAML_SEQUENCE_NODE && !is_one)
         return wrong_kind(r, p, node);
     const yaml_node_item_t *list = node->data.sequence.items.start;

@@ -97,7 +97,16 @@ int metallm__gateway_refresh(struct metallm__gateway *g, metallm_error *err)
         rc = metallm__config_reload(&config, g->shared.world->config,
                                     metallm__changes_list(changes), err);
     metallm__changes_free(changes);
-    return rc == METALLM_OK ? make_world(g, config, err) : rc;
+    if (rc != METALLM_OK)
+        return rc;
+    const struct metallm__keyring *ring = metallm__keys_take(g->shared.keys);
+    rc = metallm__keyring_prices(ring, config, (uint64_t)time(NULL) * 1000, err);
+    metallm__keyring_drop(ring);
+    if (rc != METALLM_OK) {
+        metallm__config_drop(config);
+        return rc;
+    }
+    return make_world(g, config, err);
 }
 
 int metallm__gateway_refresh_keys(struct metallm__gateway *g, metallm_error *err)

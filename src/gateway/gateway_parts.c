@@ -158,7 +158,9 @@ static int open_keys(struct metallm__gateway *g, metallm_error *err)
     if (rc != METALLM_OK)
         return rc;
     const struct metallm__keyring *ring = metallm__keys_take(s->keys);
-    rc = metallm__keep_spend(g->store, ring, s->limits, (uint64_t)s->started_ms, err);
+    rc = metallm__keyring_prices(ring, s->world->config, (uint64_t)s->started_ms, err);
+    if (rc == METALLM_OK)
+        rc = metallm__keep_spend(g->store, ring, s->limits, (uint64_t)s->started_ms, err);
     metallm__keyring_drop(ring);
     return rc;
 }

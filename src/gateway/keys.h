@@ -78,6 +78,15 @@ const struct metallm__key *metallm__key_check(struct metallm__key_reader *r, con
 bool metallm__key_allows_model(const struct metallm__key *k, const char *name);
 bool metallm__key_allows_router(const struct metallm__key *k, const char *name);
 
+/* A budget needs the price of every model that its key may reach, by itself or by a router.
+ * METALLM_EFORMAT: one has none, with the line of the model in c. */
+METALLM_MUSTCHECK int metallm__key_prices(const struct metallm__key *k,
+                                          const struct metallm__config *c, uint64_t wall_ms,
+                                          metallm_error *err);
+METALLM_MUSTCHECK int metallm__keyring_prices(const struct metallm__keyring *r,
+                                              const struct metallm__config *c, uint64_t wall_ms,
+                                              metallm_error *err);
+
 /* Equal, in time that depends on the lengths alone: for the admin key. */
 bool metallm__secret_equal(const char *a, size_t a_len, const char *b, size_t b_len);
 #endif

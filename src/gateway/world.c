@@ -14,7 +14,6 @@ struct llm_room {
     struct metallm__price *prices;                   /* all, one after another */
     struct metallm__deployment_options *deployments; /* all */
     struct metallm__header_option *headers;          /* all */
-    struct metallm__prices file;                     /* of config->prices */
 };
 
 static void room_fini(struct llm_room *room)
@@ -23,21 +22,15 @@ static void room_fini(struct llm_room *room)
     metallm__free(room->prices);
     metallm__free(room->deployments);
     metallm__free(room->headers);
-    metallm__prices_fini(&room->file);
 }
 
 static int room_init(struct llm_room *room, const struct metallm__config *c, metallm_error *err)
 {
     *room = (struct llm_room){0};
-    int rc = METALLM_OK;
-    if (c->prices[0] != '\0')
-        rc = metallm__prices_read(&room->file, c->prices, err);
-    if (rc != METALLM_OK)
-        return rc;
     size_t prices = 0, deployments = 0, headers = 0;
     for (uint32_t m = 0; m < c->model_count; m++) {
         const struct metallm__config_model *model = &c->models[m];
-        prices += model->price_count > 0 ? model->price_count : room->file.count;
+        prices += model->price_count > 0 ? model->price_count : model->known_count;
         deployments += model->deployment_count;
         for (uint32_t d = 0; d < model->deployment_count; d++)
             headers += model->deployments[d].headers.count;
@@ -52,9 +45,8 @@ static int room_init(struct llm_room *room, const struct metallm__config *c, met
     return METALLM_OK;
 }
 
-/* The model's own prices, else the price file's of its name. Returns how many. */
-static size_t take_prices(const struct metallm__config_model *model,
-                          const struct metallm__prices *file, struct metallm__price *out)
+/* The model's own prices, else what is known of them elsewhere. Returns how many. */
+static size_t take_prices(const struct metallm__config_model *model, struct metallm__price *out)
 {
     size_t count = 0;
     for (uint32_t i = 0; i < model->price_count; i++) {
@@ -64,13 +56,11 @@ static size_t take_prices(const struct metallm__config_model *model,
                                                .usd_per_call = p->usd_per_call,
                                                .input = p->input,
                                                .output = p->output,
-                                               .cached_input = p->cached_input};
+                                               .cached_input = p->cached_input,
+                                               .cached_write = p->cached_write};
     }
-    for (size_t i = 0; model->price_count == 0 && i < file->count; i++)
-        if (strcmp(file->items[i].model, model->name) == 0) {
-            out[count] = file->items[i];
-            out[count++].model = NULL; /* stays the file's */
-        }
+    for (uint32_t i = 0; model->price_count == 0 && i < model->known_count; i++)
+        out[count++] = model->known_prices[i];
     return count;
 }
 
@@ -159,7 +149,7 @@ int metallm__world_llms(struct metallm__llms **out, const struct metallm__config
     size_t price = 0, deployment = 0, header = 0;
     for (uint32_t m = 0; m < c->model_count && rc == METALLM_OK; m++) {
         const struct metallm__config_model *model = &c->models[m];
-        size_t prices = take_prices(model, &room.file, room.prices + price);
+        size_t prices = take_prices(model, room.prices + price);
         size_t headers =
             take_deployments(c, model, room.deployments + deployment, room.headers + header);
         room.llms[m] = (struct metallm__llm_options){

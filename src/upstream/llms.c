@@ -307,8 +307,14 @@ double metallm__price_usage(const struct metallm__price *price,
         return price->usd_per_call;
     if (usage->input_tokens < 0 || usage->output_tokens < 0)
         return NAN;
+    bool is_long = price->long_over > 0 && (uint64_t)usage->input_tokens > price->long_over;
+    double input = is_long ? price->long_input : price->input;
+    double output = is_long ? price->long_output : price->output;
     double cached = usage->cached_tokens > 0 ? (double)usage->cached_tokens : 0;
-    double cached_price = isnan(price->cached_input) ? price->input : price->cached_input;
-    return 1e-6 * (((double)usage->input_tokens - cached) * price->input + cached * cached_price +
-                   (double)usage->output_tokens * price->output);
+    double cached_price = isnan(price->cached_input) ? input : price->cached_input;
+    double written = usage->written_tokens > 0 ? (double)usage->written_tokens : 0;
+    double written_price = price->cached_write > 0 ? price->cached_write : input;
+    return 1e-6 *
+           (((double)usage->input_tokens - cached - written) * input + cached * cached_price +
+            written * written_price + (double)usage->output_tokens * output);
 }

@@ -144,9 +144,10 @@ bool metallm__header_line(struct metallm__span *lines, struct metallm__header *o
 
 /* The price that holds on this day (YYYYMMDD); NULL: none. */
 const struct metallm__price *metallm__llm_price(const struct metallm__llm *llm, int day);
-/* Dollars: usd_per_call, else (input - cached) input price + cached cached_input price + output
- * output price, per million. Cached tokens cost the input price where no cached price is stated.
- * NaN: price or counts are not known. price may be NULL. */
+/* Dollars: usd_per_call, else (input - cached - written) input price + cached cached_input price +
+ * written cached_write price + output output price, per million; cached and written tokens cost the
+ * input price where no other is stated, and a prompt of more than long_over tokens costs the long
+ * prices. NaN: price or counts are not known. price may be NULL. */
 double metallm__price_usage(const struct metallm__price *price,
                             const struct metallm__wire_usage *usage);
 

@@ -198,7 +198,7 @@ class Doctor(Setup):
     def test_a_price_file_that_cannot_be_read(self):
         found = self.doctor("models: [{name: a, base_url: 'http://127.0.0.1:9/v1'}]\n"
                             f"prices: {self.folder}/none.yaml\n")
-        self.assertIn("none.yaml", found["prices", "fail"])
+        self.assertIn("none.yaml", found["configuration", "fail"])
 
     def test_a_bad_configuration_is_told_with_its_line(self):
         path = self.config("models: []\nlimits: {body_byte: 3}\n")
@@ -216,7 +216,8 @@ class Doctor(Setup):
 
 class Keys(Setup):
     def test_made_listed_and_revoked(self):
-        path = self.config("models: [{name: a, base_url: 'http://127.0.0.1:9'}]\n")
+        path = self.config("models: [{name: a, price: {usd_per_call: 0.01}, "
+                           "base_url: 'http://127.0.0.1:9'}]\n")
         made = self.succeeds("keys", "create", "ci", "-c", path, "--budget", 5, "--per", "month",
                              "--allow-model", "a", "--requests-per-minute", 7)
         key = made.stdout.strip()

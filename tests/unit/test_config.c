@@ -18,8 +18,8 @@
     "    base_url: https://api.example.com/v1/\n"                                                  \
     "    api_key: ${TEST_KEY}\n"                                                                   \
     "    price: {input: 2.5, output: 10, cached_input: 1.25}\n"                                    \
-    "  - name: small\n"                                                                            \
-    "    base_url: http://127.0.0.1:11434/v1\n"
+    "  - {name: small, price: {input: 0.1, output: 0.2},\n"                                        \
+    "    base_url: 'http://127.0.0.1:11434/v1'}\n"
 
 static const struct metallm__config *parse(const char *text)
 {
@@ -123,7 +123,8 @@ static void everything_can_be_said(void **state)
              "  - {from: 2026-05-01, input: 1, output: 2}\n"
              "  - {input: 3, output: 4}\n"
              "  abilities: {tools: yes, context: 8000}\n"
-             "- {name: b, base_url: http://b/v1, like: a, abilities: {responses: true}}\n"
+             "- {name: b, base_url: http://b/v1, like: a, abilities: {responses: true}, price: "
+             "{usd_per_call: 1}}\n"
              "- {name: e, base_url: http://e/v1, abilities: {embeddings: true}}\n"
              "routers:\n"
              "- name: auto\n"
@@ -545,7 +546,8 @@ static void changes_lie_over_the_file(void **state)
         {{"model", "n", "{\"name\":\"n\"}"}, "wants a base_url"},
         {{"model", "n", "{\"name\":\"n\",\"base\":1}"}, "admin change of model 'n': unknown key"},
         {{"model", "n", "{\"name\":\"m\",\"base_url\":\"http://h\"}"}, "name is 'm'"},
-        {{"price", "big", "{}"}, ""},
+        {{"price", "big", "{}"},
+         "routers[0].budget: needs the price of every model, and that of 'big'"},
         {{"state", "big", "{\"state\":\"off\"}"}, "is none of serving drained retired"},
         {{"router", "auto", "{\"dial\":1,\"target\":0.5}"}, "give one of dial"},
         {{"router", "auto", "not json"}, "wants 'key: value'"},
@@ -566,7 +568,7 @@ static int parse_once(void *payload)
     static const struct metallm__config_change items[] = {
         {"model", "new",
          "{\"name\":\"new\",\"protocol\":\"bedrock\",\"region\":\"us-east-1\",\"api_key\":[\"a\","
-         "\"b\"]}"}};
+         "\"b\"],\"price\":{\"usd_per_call\":1}}"}};
     const struct metallm__config *c = NULL;
     int rc = parse_changed(items, 1, &c, NULL);
     if (rc == METALLM_OK)
