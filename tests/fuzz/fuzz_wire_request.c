@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fuzz_wire_request.c - any bytes as a client's request, of each kind: refused with a sentence, or
- * written for an upstream as JSON that has the upstream's model and not our own member. */
+ * passed on to an upstream of the same protocol as JSON that has the upstream's model and not our
+ * own member. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,21 +10,25 @@
 
 static void check_written(struct metallm__wire_request *r)
 {
-    const struct metallm__wire_target target = {
-        .model_json = METALLM__SPAN("\"up\""), .native = ~0u, .is_usage_asked = true};
+    const struct metallm__wire_target target = {.model = METALLM__SPAN("up"),
+                                                .model_json = METALLM__SPAN("\"up\""),
+                                                .native = ~0u,
+                                                .is_usage_asked = true};
     struct metallm__wire_out out;
-    if (metallm__wire_request_out(&metallm__wire_openai, r, &target, &out, NULL) != METALLM_OK)
+    bool is_anthropic = r->kind == METALLM__WIRE_MESSAGES || r->kind == METALLM__WIRE_COUNT;
+    if (metallm__wire_request_out(is_anthropic ? &metallm__wire_anthropic : &metallm__wire_openai,
+                                  r, &target, &out, NULL) != METALLM_OK)
         __builtin_trap();
     char *text = malloc(out.body_bytes + 1);
     size_t n = 0;
     for (unsigned i = 0; text != NULL && i < out.span_count; n += out.spans[i++].n)
         memcpy(text + n, out.spans[i].p, out.spans[i].n);
-    yyjson_doc *doc = yyjson_read(text, n, 0);
+    yyjson_doc *doc = yyjson_read(text, n, YYJSON_READ_NUMBER_AS_RAW);
     yyjson_val *root = yyjson_doc_get_root(doc);
     if (n != out.body_bytes || !yyjson_equals_str(yyjson_obj_get(root, "model"), "up") ||
         yyjson_obj_get(root, "metallm") != NULL)
         __builtin_trap();
-    if (r->is_stream && r->kind != METALLM__WIRE_EMBEDDING &&
+    if (r->is_stream && r->kind <= METALLM__WIRE_COMPLETION &&
         !yyjson_is_true(yyjson_obj_get(yyjson_obj_get(root, "stream_options"), "include_usage")))
         __builtin_trap();
     yyjson_doc_free(doc);
@@ -46,8 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         if (r.model.n == 0 || r.text.n > METALLM__WIRE_TEXT_BYTES_MAX + 1024 || r.needs.choices < 1)
             __builtin_trap();
-        if (kind <= METALLM__WIRE_EMBEDDING)
-            check_written(&r);
+        check_written(&r);
         metallm__wire_request_fini(&r);
     }
     return 0;
