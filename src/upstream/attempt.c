@@ -36,6 +36,7 @@ static enum metallm__fault fault_of_status(int status)
         return METALLM__FAULT_UNKNOWN;
     case 408:
     case 409:
+    case 424: /* of Bedrock: the model failed */
     case 425:
         return METALLM__FAULT_SERVER;
     case 429:
