@@ -115,13 +115,14 @@ double metallm__confidence_chance(const struct metallm__confidence *c, double ra
 
 /* What a cascade reaches on the learning texts: sums over the rows. */
 struct reach {
-    double right, usd;
+    double right; /* expected: the chances of the answers that are kept */
+    double usd;
 };
 
 struct bend { /* a row that comes to a stage: what is won and spent by going on from there */
     float chance;
-    int8_t right_more; /* right further on, less right here */
-    float usd_more;
+    double right_more; /* chance further on, less chance here */
+    double usd_more;
 };
 
 struct search {
@@ -161,7 +162,7 @@ static struct reach walk(const struct search *s, const struct metallm__cascade *
         const struct metallm__cascade_cell *cell = cell_of(s, row, c->llm[stage]);
         r.usd += (double)cell->usd;
         if (metallm__cascade_keeps(c, stage, (double)cell->chance)) {
-            r.right = cell->is_right;
+            r.right = (double)cell->chance;
             break;
         }
     }
@@ -206,8 +207,8 @@ static bool improve(const struct search *s, struct metallm__cascade *c, uint32_t
         const struct metallm__cascade_cell *here = cell_of(s, row, c->llm[stage]);
         const struct reach further = walk(s, c, row, stage + 1);
         s->bends[n++] = (struct bend){.chance = here->chance,
-                                      .right_more = (int8_t)((further.right > 0) - here->is_right),
-                                      .usd_more = (float)further.usd};
+                                      .right_more = further.right - (double)here->chance,
+                                      .usd_more = further.usd};
     }
     qsort(s->bends, n, sizeof *s->bends, by_chance);
     const double before = c->keep[stage];
@@ -226,7 +227,7 @@ static bool improve(const struct search *s, struct metallm__cascade *c, uint32_t
         }
         if (i < n) {
             at.right -= s->bends[i].right_more;
-            at.usd -= (double)s->bends[i].usd_more;
+            at.usd -= s->bends[i].usd_more;
         }
     }
     c->keep[stage] = keep;
@@ -284,7 +285,7 @@ static void eliminate(const struct search *s, struct metallm__cascade *out)
         }
     }
     const double rows = s->lesson->rows;
-    best.accuracy = reached.right / rows;
+    best.expected = reached.right / rows;
     best.usd = reached.usd / rows;
     best.is_target_met =
         isnan(s->lesson->target) || reached.right >= s->lesson->target * rows - 1e-9;
@@ -298,6 +299,7 @@ static void count_shares(const struct search *s, struct metallm__cascade *c)
         while (!metallm__cascade_keeps(c, stage, (double)cell_of(s, row, c->llm[stage])->chance))
             stage++;
         c->share[stage] += 1.0 / s->lesson->rows;
+        c->accuracy += cell_of(s, row, c->llm[stage])->is_right ? 1.0 / s->lesson->rows : 0;
     }
 }
 
@@ -348,7 +350,7 @@ void metallm__cascade_plain(struct metallm__cascade *out, const double *usd, uin
                             double keep)
 {
     METALLM_REQUIRE(llms >= 1 && llms <= METALLM__CASCADE_STAGES_MAX);
-    *out = (struct metallm__cascade){.count = llms, .accuracy = NAN, .usd = NAN};
+    *out = (struct metallm__cascade){.count = llms, .expected = NAN, .accuracy = NAN, .usd = NAN};
     for (uint32_t i = 0; i < llms; i++) {
         uint32_t at = i; /* kept in order; unknown dollars come last */
         for (; at > 0 && (usd[i] < usd[out->llm[at - 1]] || isnan(usd[out->llm[at - 1]])); at--)

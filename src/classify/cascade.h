@@ -9,11 +9,13 @@
  * (n + 2) of their own kind; an answer that is no label has the chance 0.
  *
  * Thresholds. Over the learning texts, which every LLM has answered, those least chances of keeping
- * are taken that spend least while the share of right answers is at least the target; where none
- * reaches it, those that are right most often. With a price of money instead, those that earn most
- * of (accuracy - money * dollars). The order is by rising mean dollars; LLMs that the best cascade
- * does without are left out. The search is exact for two LLMs; for more, each threshold is improved
- * in turn until none changes. (FrugalGPT, arXiv 2305.05176, section 3, "LLM cascade".)
+ * are taken that spend least while the mean chance of the answers that are kept is at least the
+ * target; where none reaches it, those with the highest. With a price of money instead, those that
+ * earn most of (mean chance - money * dollars). Chances, not the share that was right, because some
+ * hundred texts let the luckiest threshold win by the share (docs/classify.md has the figures). The
+ * order is by rising mean dollars; LLMs that the best cascade does without are left out. The search
+ * is exact for two LLMs; for more, each threshold is improved in turn until none changes.
+ * (FrugalGPT, arXiv 2305.05176, section 3, "LLM cascade".)
  * Threads: records of plain numbers; no state. */
 #ifndef CLASSIFY_CASCADE_H
 #define CLASSIFY_CASCADE_H
@@ -62,7 +64,8 @@ struct metallm__cascade {
     uint32_t llm[METALLM__CASCADE_STAGES_MAX]; /* in the order of asking: columns of the lesson */
     double keep[METALLM__CASCADE_STAGES_MAX];  /* least chance at which the answer is kept; the last
                                                   stage's is 0 */
-    double accuracy, usd;                      /* a text, on the learning texts */
+    double expected;      /* mean chance of what is kept, on the learning texts */
+    double accuracy, usd; /* share that was right, dollars a text, there */
     double share[METALLM__CASCADE_STAGES_MAX]; /* of texts that end at each stage, there */
     bool is_target_met;                        /* true where it is by money */
 };

@@ -114,7 +114,8 @@ struct metallm__lean {
 void metallm__lean_add(struct metallm__lean *l, const struct metallm__label_read *read,
                        uint32_t labels);
 /* labels values for metallm__label_ask.lean; all 1 below METALLM__LEAN_LEAST answers. */
-#define METALLM__LEAN_LEAST 20u
+#define METALLM__LEAN_LEAST  12u
+#define METALLM__LEAN_STEADY 40u /* answers after which it hardly moves any more */
 void metallm__lean_get(const struct metallm__lean *l, uint32_t labels, double *out);
 
 #endif

@@ -108,6 +108,9 @@ int metallm__run_cascade_note(struct metallm__run *r, const struct metallm__job_
         }
     if (found < r->lesson_llms)
         return METALLM_OK; /* not all of them answered */
+    for (uint32_t m = 0; m < r->lesson_llms; m++)
+        if (!metallm__run_is_steady(r, m))
+            return METALLM_OK;
     r->lesson_rows++;
     if (r->lesson_rows - r->lessons_fitted < LEARN_EVERY)
         return METALLM_OK;

@@ -17,9 +17,17 @@ double metallm__run_chance(const struct metallm__run *r, uint32_t llm, double ra
     return l->fitted_count > 0 ? metallm__confidence_chance(&l->confidence, raw) : raw;
 }
 
+bool metallm__run_is_steady(const struct metallm__run *r, uint32_t llm)
+{
+    const uint64_t count = r->llms[llm].lean.count;
+    return count == 0 || count >= METALLM__LEAN_STEADY;
+}
+
 void metallm__run_note_confidence(struct metallm__run *r, uint32_t llm, double raw, bool is_right)
 {
     struct metallm__run_llm *l = &r->llms[llm];
+    if (!metallm__run_is_steady(r, llm))
+        return;
     l->seen[l->seen_count++ % METALLM__RUN_SEEN_MAX] =
         (struct metallm__confidence_seen){.raw = raw, .is_right = is_right};
     if (l->seen_count - l->fitted_count < FIT_EVERY)

@@ -241,6 +241,9 @@ METALLM_MUSTCHECK int metallm__run_unpaid(struct metallm__run *r, struct metallm
                                           metallm_error *err);
 void metallm__run_finish(struct metallm__run *r, struct metallm__item *i,
                          enum metallm__job_state state);
+/* Whether an LLM's confidence means what it will mean later: not while its lean is not known yet.
+ */
+bool metallm__run_is_steady(const struct metallm__run *r, uint32_t llm);
 void metallm__run_note_confidence(struct metallm__run *r, uint32_t llm, double raw, bool is_right);
 /* The answer's confidence as a chance, once it is known what it is worth. */
 double metallm__run_chance(const struct metallm__run *r, uint32_t llm, double raw);

@@ -126,6 +126,7 @@ static void add_single_usd(struct metallm__summary_sums *m, const struct metallm
 static void add_term(struct metallm__summary_sums *m, double term, double weight)
 {
     m->terms++;
+    m->w += weight;
     m->term += term;
     m->term2 += term * term;
     m->w2 += weight * weight;
@@ -143,7 +144,8 @@ static void add_single(struct metallm__summary_sums *m, const struct metallm__su
         m->exact_right += call->label == row->gold;
     }
     if (is_full) {
-        add_term(m, call->label == row->gold, 1);
+        m->full++;
+        m->full_right += call->label == row->gold;
         return;
     }
     if (!(row->propensity > 0 && row->propensity <= 1) || row->call_count == 0 ||
@@ -312,27 +314,51 @@ static double clamp(double p)
     return p < 0 ? 0 : p > 1 ? 1 : p;
 }
 
+/* Whether the weights average 1, as they must where an LLM had a chance at every text
+ * (METALLM__OPE_MASS of eval/ope.h): a deterministic choice tells nothing of what it never chose.
+ */
+static bool has_mass(const struct metallm__summary_sums *m)
+{
+    const double n = (double)m->terms, mean = m->w / n, spread = fmax(0, m->w2 / n - mean * mean);
+    return m->w2 > 0 && fabs(mean - 1) <= METALLM__OPE_MASS_SLACK + 4 * sqrt(spread / n);
+}
+
+static void tell_share(uint64_t hits, uint64_t of, struct metallm__summary_llm *out)
+{
+    struct metallm__share share;
+    metallm__wilson(hits, of, &share);
+    out->single = share.value;
+    out->single_low = share.low;
+    out->single_high = share.high;
+    out->single_rows = of;
+}
+
+static void tell_estimate(const struct metallm__summary_sums *m, struct metallm__summary_llm *out)
+{
+    const double n = (double)(m->terms + m->full), right = (double)m->full_right,
+                 mean = (m->term + right) / n, w2 = m->w2 + (double)m->full,
+                 w4 = m->w4 + (double)m->full,
+                 variance = fmax(0, (m->term2 + right - n * mean * mean) / (n - 1)),
+                 half = metallm__student_975(w2 * w2 / w4 - 1) * sqrt(variance / n);
+    if (!(half < 0.5)) /* next to nothing is known */
+        return;
+    out->single = clamp(mean);
+    out->single_low = clamp(mean - half);
+    out->single_high = clamp(mean + half);
+    out->single_rows = m->terms + m->full;
+}
+
 static void tell_single(const struct metallm__summary *s, const struct metallm__summary_sums *m,
                         struct metallm__summary_llm *out)
 {
     out->single = out->single_low = out->single_high = NAN;
     out->is_single_exact = s->gold > 0 && m->exact == s->gold;
-    if (out->is_single_exact) {
-        struct metallm__share share;
-        metallm__wilson(m->exact_right, m->exact, &share);
-        out->single = share.value;
-        out->single_low = share.low;
-        out->single_high = share.high;
-        out->single_rows = m->exact;
-    } else if (m->terms > 1 && m->w2 > 0) {
-        const double n = (double)m->terms, mean = m->term / n,
-                     variance = fmax(0, (m->term2 - n * mean * mean) / (n - 1)),
-                     half = metallm__student_975(m->w2 * m->w2 / m->w4 - 1) * sqrt(variance / n);
-        out->single = clamp(mean);
-        out->single_low = isfinite(half) ? clamp(mean - half) : 0;
-        out->single_high = isfinite(half) ? clamp(mean + half) : 1;
-        out->single_rows = m->terms;
-    }
+    if (out->is_single_exact)
+        tell_share(m->exact_right, m->exact, out);
+    else if (m->terms > 1 && has_mass(m))
+        tell_estimate(m, out);
+    else if (m->full > 0)
+        tell_share(m->full_right, m->full, out);
 }
 
 void metallm__summary_llm_tell(const struct metallm__summary *s, uint32_t llm,

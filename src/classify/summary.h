@@ -6,7 +6,9 @@
  * Intervals: accuracy by Wilson's (1927) at 95 %. What "always LLM m" would have reached is the
  * doubly robust estimate of eval/ope.h over the rows with gold and a propensity; its dollars are
  * the sum of what it did cost where it was asked and of the prediction else. A text that was put to
- * every LLM tells what each would have made of it; where all texts were, it is counted.
+ * every LLM tells what each would have made of it; where all texts were, it is counted. Where the
+ * weights do not average 1 (an LLM had no chance at some texts, as in a cascade), those texts alone
+ * tell; without any, nothing is told.
  * Threads: one thread at a time. */
 #ifndef CLASSIFY_SUMMARY_H
 #define CLASSIFY_SUMMARY_H

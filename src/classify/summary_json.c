@@ -123,6 +123,7 @@ static void write_cascade(struct metallm__jw *j, const struct metallm__summary *
         metallm__jw_close(j, '}');
     }
     metallm__jw_close(j, ']');
+    real(j, "expected_accuracy", c->expected);
     real(j, "learned_accuracy", c->accuracy);
     real(j, "learned_usd_a_text", c->usd);
     flag(j, "is_target_met", c->is_target_met);

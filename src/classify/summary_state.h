@@ -14,11 +14,11 @@ struct metallm__summary_sums { /* of one LLM */
     /* What it would have cost on the answered texts: known for so many. */
     double single_usd;
     uint64_t single_priced;
-    /* What it would have reached: exact answers, and the terms of the doubly robust estimate. */
-    uint64_t exact_right, exact;
-    uint64_t terms;
+    /* What it would have reached: texts that it was asked about, those of them that every LLM was
+     * asked about, and the terms of the doubly robust estimate on the others. */
+    uint64_t exact_right, exact, full_right, full, terms;
     double term, term2; /* sums of the terms and of their squares */
-    double w2, w4;      /* of the weights */
+    double w, w2, w4;   /* of the weights' powers */
 };
 
 struct metallm__summary_bin {

@@ -328,7 +328,8 @@ static void lean_is_the_mean_of_what_was_seen(void **state)
     metallm__lean_add(&lean, &read, 2);
     assert_int_equal(lean.count, METALLM__LEAN_LEAST);
     metallm__lean_get(&lean, 2, out);
-    assert_true(fabs(out[0] - (20 * 0.75 + 0.5) / 21) < 1e-9);
+    assert_true(fabs(out[0] - (METALLM__LEAN_LEAST * 0.75 + 0.5) / (METALLM__LEAN_LEAST + 1)) <
+                1e-9);
     assert_true(fabs(out[0] + out[1] - 1) < 1e-9);
 }
 

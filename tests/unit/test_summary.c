@@ -231,6 +231,37 @@ static void single_llms_are_estimated_by_propensity(void **state)
     assert_true(covered[0] >= 35 && covered[1] >= 35);
 }
 
+/* A choice without chance tells nothing of the LLM that it passes by, whatever is believed. */
+static void an_llm_without_a_chance_is_known_from_lessons_alone(void **state)
+{
+    (void)state;
+    struct metallm__summary *s = summary();
+    const float quality_of[] = {0.9f, 0.9f};
+    for (uint32_t i = 0; i < 100; i++) {
+        const struct metallm__summary_call calls[] = {
+            {.llm = 0, .label = 0, .usd = 1, .latency_ms = 1},
+            {.llm = 1, .label = i % 2, .usd = 1, .latency_ms = 1}};
+        const struct metallm__summary_row row = {.label = 0,
+                                                 .llm = 0,
+                                                 .gold = 0,
+                                                 .how = METALLM__LABEL_EXACT,
+                                                 .confidence = NAN,
+                                                 .propensity = 1,
+                                                 .calls = calls,
+                                                 .call_count = i < 20 ? 2 : 1,
+                                                 .quality_of = quality_of,
+                                                 .judged = NAN};
+        metallm__summary_add(s, &row);
+        if (i == 0 || i == 19 || i == 99) {
+            struct metallm__summary_llm m;
+            metallm__summary_llm_tell(s, 1, &m);
+            assert_true(m.single_rows == (i < 20 ? i + 1 : 20));
+            assert_true(fabs(m.single - (i == 0 ? 1 : 0.5)) < 1e-9);
+        }
+    }
+    metallm__summary_free(s);
+}
+
 static void it_is_told_as_json_and_text(void **state)
 {
     (void)state;
@@ -302,6 +333,7 @@ int main(void)
         cmocka_unit_test(single_llms_are_counted_where_all_were_asked),
         cmocka_unit_test(a_judge_costs_and_answers_nothing),
         cmocka_unit_test(single_llms_are_estimated_by_propensity),
+        cmocka_unit_test(an_llm_without_a_chance_is_known_from_lessons_alone),
         cmocka_unit_test(it_is_told_as_json_and_text),
         cmocka_unit_test(missing_memory_is_told),
     };
