@@ -169,21 +169,20 @@ static int pump(struct metallm__run *r, metallm_error *err)
         rc = metallm__run_read(r, target - ahead, err);
     if (rc == METALLM_OK)
         rc = choose_all(r, err);
-    /* The next batch grows while one is written, so that a commit carries as many as there are. */
-    if (rc == METALLM_OK && r->begin.count > 0 && (r->in_begin == 0 || r->begin.count >= target))
-        rc = metallm__run_flush(r, &r->begin, true, err);
     return rc;
 }
 
-static int flush_ends(struct metallm__run *r, uint64_t now, metallm_error *err)
+/* A batch of rows is due. What is to begin waits for the batch before it, so that a commit carries
+ * as many as there are; what has ended goes along, and waits for at most GROUP_NS. */
+static bool is_batch_due(struct metallm__run *r, uint64_t now)
 {
-    const bool is_idle = r->ready.count == 0 && r->begin.count == 0 && r->in_begin == 0;
+    const bool is_idle = r->ready.count == 0 && r->in_begin == 0 && r->calling == 0;
     if (r->end.count == 0)
         r->end_since_ns = now;
-    else if (r->end.count >= METALLM__RUN_BATCH || now - r->end_since_ns >= GROUP_NS ||
-             (is_idle && r->calling == 0))
-        return metallm__run_flush(r, &r->end, false, err);
-    return METALLM_OK;
+    if (r->begin.count > 0 && (r->in_begin == 0 || r->begin.count >= ahead_target(r)))
+        return true;
+    return r->end.count > 0 &&
+           (is_idle || r->end.count >= METALLM__RUN_BATCH || now - r->end_since_ns >= GROUP_NS);
 }
 
 /* The journal must keep up: what it cannot queue it would drop. */
@@ -233,8 +232,8 @@ static int next(void *payload, struct metallm__drive_job *job, metallm_error *er
         wake_delayed(r, now);
         rc = is_journal_full(r) ? METALLM_OK : pump(r, err);
     }
-    if (rc == METALLM_OK)
-        rc = flush_ends(r, now, err);
+    if (rc == METALLM_OK && is_batch_due(r, now))
+        rc = metallm__run_flush(r, err);
     if (rc != METALLM_OK)
         return rc;
     if (r->ready.count == 0)

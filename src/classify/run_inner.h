@@ -87,12 +87,12 @@ void metallm__items_init(struct metallm__items *q);
 void metallm__items_put(struct metallm__items *q, struct metallm__item *i);
 struct metallm__item *metallm__items_take(struct metallm__items *q); /* NULL: empty */
 
-/* Rows on their way to the store: filled by the run, written by the journal's thread. */
+/* Rows on their way to the store, both kinds in one transaction: filled by the run, written by the
+ * journal's thread. */
 struct metallm__run_batch {
     struct metallm__run_batch *next;
     struct metallm__run *run;
-    struct metallm__items items;
-    bool is_begin; /* else their ends */
+    struct metallm__items begins, ends;
     int rc;
     metallm_error err;
 };
@@ -273,8 +273,8 @@ void metallm__run_teach(struct metallm__run *r, const struct metallm__decision_i
 void metallm__run_feed(struct metallm__run *r); /* hands waiting feedback to the journal */
 
 /* run_write.c */
-METALLM_MUSTCHECK int metallm__run_flush(struct metallm__run *r, struct metallm__items *from,
-                                         bool is_begin, metallm_error *err);
+/* Hands what is to begin, and what has ended, to the journal. */
+METALLM_MUSTCHECK int metallm__run_flush(struct metallm__run *r, metallm_error *err);
 /* Takes back what the journal has written. */
 METALLM_MUSTCHECK int metallm__run_collect(struct metallm__run *r, metallm_error *err);
 

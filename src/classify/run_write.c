@@ -36,10 +36,12 @@ static int write_batch(void *payload, struct metallm__store *s, metallm_error *e
 {
     const struct metallm__run_batch *b = payload;
     const int64_t job = b->run->job.id;
+    const struct metallm__item *i;
     int rc = METALLM_OK;
-    for (const struct metallm__item *i = b->items.first; i != NULL && rc == METALLM_OK; i = i->next)
-        rc = b->is_begin ? metallm__job_begin(s, job, i->number, i->hash, i->reserved_usd, err)
-                         : write_end(s, job, i, err);
+    for (i = b->begins.first; i != NULL && rc == METALLM_OK; i = i->next)
+        rc = metallm__job_begin(s, job, i->number, i->hash, i->reserved_usd, err);
+    for (i = b->ends.first; i != NULL && rc == METALLM_OK; i = i->next)
+        rc = write_end(s, job, i, err);
     return rc;
 }
 
@@ -56,26 +58,32 @@ static void written(void *payload, int rc, const metallm_error *err)
     pthread_mutex_unlock(&r->lock);
 }
 
-int metallm__run_flush(struct metallm__run *r, struct metallm__items *from, bool is_begin,
-                       metallm_error *err)
+static void move_all(struct metallm__items *from, struct metallm__items *to)
+{
+    for (struct metallm__item *i; (i = metallm__items_take(from)) != NULL;)
+        metallm__items_put(to, i);
+}
+
+int metallm__run_flush(struct metallm__run *r, metallm_error *err)
 {
     struct metallm__run_batch *b = metallm__calloc(1, sizeof *b);
     if (b == NULL)
         return metallm__error_nomem(err, "rows of a job");
     b->run = r;
-    b->is_begin = is_begin;
-    metallm__items_init(&b->items);
-    for (struct metallm__item *i; (i = metallm__items_take(from)) != NULL;)
-        metallm__items_put(&b->items, i);
-    const unsigned count = b->items.count;
+    metallm__items_init(&b->begins);
+    metallm__items_init(&b->ends);
+    move_all(&r->begin, &b->begins);
+    move_all(&r->end, &b->ends);
+    const unsigned begins = b->begins.count,
+                   ends = b->ends.count; /* b may be gone behind the call */
     int rc = metallm__journal_call(r->parts.journal, write_batch, written, b, err);
     if (rc == METALLM_OK) {
-        *(is_begin ? &r->in_begin : &r->in_end) += count;
-        r->end_since_ns = is_begin ? r->end_since_ns : metallm__run_now();
+        r->in_begin += begins;
+        r->in_end += ends;
         return METALLM_OK;
     }
-    for (struct metallm__item *i; (i = metallm__items_take(&b->items)) != NULL;)
-        metallm__items_put(from, i);
+    move_all(&b->begins, &r->begin);
+    move_all(&b->ends, &r->end);
     metallm__free(b);
     return rc == METALLM_EBUSY ? METALLM_OK : rc; /* full: the next look tries again */
 }
@@ -105,15 +113,14 @@ int metallm__run_collect(struct metallm__run *r, metallm_error *err)
             if (err != NULL)
                 *err = b->err;
         }
-        *(b->is_begin ? &r->in_begin : &r->in_end) -= b->items.count;
-        for (struct metallm__item *i; (i = metallm__items_take(&b->items)) != NULL;) {
-            if (!b->is_begin) {
-                forget(r, i);
-                continue;
-            }
+        r->in_begin -= b->begins.count;
+        r->in_end -= b->ends.count;
+        for (struct metallm__item *i; (i = metallm__items_take(&b->begins)) != NULL;) {
             i->has_row = true;
             metallm__items_put(&r->ready, i);
         }
+        for (struct metallm__item *i; (i = metallm__items_take(&b->ends)) != NULL;)
+            forget(r, i);
         metallm__free(b);
     }
     return rc;

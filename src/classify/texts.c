@@ -207,4 +207,5 @@ void metallm__texts_hash(const struct metallm__texts *t, uint8_t out[16])
     const uint64_t halves[2] = {metallm__hash_bytes(t->map.bytes, t->map.len, 1),
                                 metallm__hash_bytes(t->map.bytes, t->map.len, 2)};
     memcpy(out, halves, 16);
+    metallm__map_passed(&t->map, t->map.len);
 }

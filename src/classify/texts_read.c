@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "classify/texts_inner.h"
 
-#define PASS_BYTES ((size_t)8 << 20) /* read pages go back to the system in such pieces */
+#define PASS_BYTES ((size_t)1 << 20) /* read pages go back to the system in such pieces */
 
 static const char *const text_names[] = {"text", "prompt", "question", "sentence", "headline"};
 #define TEXT_NAMES (sizeof text_names / sizeof *text_names)

@@ -116,13 +116,23 @@ class Rows(ClassifyTest):
             self.assertTrue(r["llm"] == "small" or r["label"] ==
                             ("up" if int(r["id"][1:]) % 3 == 0 else "down"), r)
         report = json.loads(first.stdout)
-        self.assertIsInstance(report, dict)
         asked = self.asked()
         self.assertEqual(asked, 60)
         again = self.classify("--gold", "label", "-o", "again.csv", "--json")
         self.assertEqual(self.asked(), asked, "an answered text was asked again")
         self.assertEqual(self.rows("again.csv"), rows)
         self.assertEqual(set(json.loads(again.stdout)), set(report))
+
+    def test_the_report_is_told_as_text_json_and_page(self):
+        self.write(30)
+        text = self.classify("--gold", "label", "--report", "r.html").stdout
+        self.assertIn("30 texts: 30 answered", text)
+        page = (self.folder / "r.html").read_text(encoding="utf-8")
+        self.assertIn("<html", page)
+        self.assertIn('"answered":30', page.replace(" ", ""))
+        told = json.loads(self.classify("--gold", "label", "--json").stdout)
+        self.assertEqual(told["answered"], 30)
+        self.assertFalse((self.folder / "out.csv").exists())
 
     def test_outcomes_and_decisions_serve_the_other_verbs(self):
         self.write(80)
@@ -455,11 +465,13 @@ class Faults(ClassifyTest):
 
     def test_two_processes_at_one_store_are_refused(self):
         self.write(40)
-        self.big.behave = self.small.behave = well(label_of, usage=(20, 1), delay=0.3)
+        self.big.behave = self.small.behave = well(label_of, usage=(20, 1), delay=0.05)
         first = subprocess.Popen(self.command("--concurrent", "4"), cwd=self.folder,
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: self.answered() > 0, what="an answer")
+        first.send_signal(signal.SIGSTOP)
         self.assertIn("in use by another metallm", self.classify("--job", "b", status=1).stderr)
+        first.send_signal(signal.SIGCONT)
         _, told = first.communicate(timeout=60 * SLOW)
         self.assertEqual(first.returncode, 0, told)
         self.assertEqual(self.sql("SELECT state, count(*) FROM job_texts GROUP BY state"),
