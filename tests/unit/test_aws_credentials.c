@@ -2,6 +2,7 @@
  * Keys for AWS out of the environment, the shared files, and endpoints on this machine that are
  * right, slow, wrong or gone. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,14 +180,14 @@ static void files_lie_in_the_home_where_nothing_else_is_said(void **state)
 
 struct script {
     struct http_server server;
-    bool has_wrong_head; /* a request without what it must carry has come */
-    int status;          /* of the credentials' answer; 0: 200 */
+    atomic_bool has_wrong_head; /* a request without what it must carry has come */
+    int status;                 /* of the credentials' answer; 0: 200 */
     int token_status;
     int delay_ms;
-    const char *role, *body; /* body: in place of the keys */
-    long expires_in_s;       /* 0: never */
-    const char *token;       /* that a container must send */
-    unsigned given;          /* keys so far: "K1", "K2", ... */
+    const char *role, *body;     /* body: in place of the keys */
+    long expires_in_s;           /* 0: never */
+    _Atomic(const char *) token; /* that a container must send */
+    atomic_uint given;           /* keys so far: "K1", "K2", ... */
 };
 
 static void give_keys(struct script *s, int fd)
@@ -195,16 +196,22 @@ static void give_keys(struct script *s, int fd)
     time_t t = time(NULL) + s->expires_in_s;
     struct tm tm;
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
-    s->given++;
+    unsigned given = ++s->given;
     int n = snprintf(body, sizeof body,
                      "{\"Code\":\"Success\",\"AccessKeyId\":\"K%u\",\"SecretAccessKey\":\"" SECRET
                      "\",\"Token\":\"T%u\"%s%s%s}",
-                     s->given, s->given, s->expires_in_s != 0 ? ",\"Expiration\":\"" : "",
+                     given, given, s->expires_in_s != 0 ? ",\"Expiration\":\"" : "",
                      s->expires_in_s != 0 ? when : "", s->expires_in_s != 0 ? "\"" : "");
     if (s->body != NULL)
         http_answer(fd, s->status != 0 ? s->status : 200, "", s->body, strlen(s->body));
     else
         http_answer(fd, s->status != 0 ? s->status : 200, "", body, (size_t)n);
+}
+
+static void check(struct script *s, const struct http_request *r, const char *header)
+{
+    if (strstr(r->head, header) == NULL)
+        s->has_wrong_head = true;
 }
 
 static void handle(void *payload, int fd, const struct http_request *r)
@@ -214,16 +221,17 @@ static void handle(void *payload, int fd, const struct http_request *r)
     if (s->delay_ms > 0)
         usleep((unsigned)s->delay_ms * 1000);
     if (strncmp(r->head, "PUT /latest/api/token ", 22) == 0) {
-        s->has_wrong_head |= strstr(r->head, "x-aws-ec2-metadata-token-ttl-seconds: 21600") == NULL;
+        check(s, r, "x-aws-ec2-metadata-token-ttl-seconds: 21600");
         http_answer(fd, s->token_status != 0 ? s->token_status : 200, "", "SESSION==", 9);
     } else if (strncmp(r->head, place, sizeof place - 1) == 0) {
-        s->has_wrong_head |= strstr(r->head, "x-aws-ec2-metadata-token: SESSION==") == NULL;
+        check(s, r, "x-aws-ec2-metadata-token: SESSION==");
         if (r->head[sizeof place - 1] == ' ')
             http_answer(fd, 200, "", s->role, strlen(s->role));
         else if (strncmp(r->head + sizeof place - 1, "my-role ", 8) == 0)
             give_keys(s, fd);
     } else if (strncmp(r->head, "GET /keys?x=1 ", 14) == 0) {
-        s->has_wrong_head |= s->token != NULL && strstr(r->head, s->token) == NULL;
+        if (s->token != NULL)
+            check(s, r, s->token);
         give_keys(s, fd);
     }
 }

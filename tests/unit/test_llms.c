@@ -3,6 +3,7 @@
  * and prices; and that a key is gone when its last owner is. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -267,6 +268,34 @@ static void no_memory_is_told(void **state)
     assert_true(fail_alloc_sweep(make_all, NULL) >= 10);
 }
 
+/* AWS's credentials are looked for once for each profile, and not where an API key is given. */
+static void deployments_of_one_profile_share_their_credentials(void **state)
+{
+    (void)state;
+    setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
+    setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null", 1);
+    setenv("AWS_CONFIG_FILE", "/dev/null", 1);
+    const struct metallm__deployment_options d[] = {
+        {.base_url = "http://h", .protocol = "bedrock", .region = "eu-west-1"},
+        {.base_url = "http://h", .protocol = "bedrock-invoke", .region = "us-east-1"},
+        {.base_url = "http://h", .protocol = "bedrock", .region = "r", .aws_profile = "work"},
+        {.base_url = "http://h", .protocol = "bedrock", .region = "r", .key = "api-key"},
+        {.base_url = "http://h", .key = "sk"},
+    };
+    const struct metallm__llm_options o = {.name = "l", .deployments = d, .deployment_count = 5};
+    struct metallm__llms *one = NULL, *two = NULL;
+    assert_int_equal(metallm__llms_new(&one, &o, 1, NULL, NULL), METALLM_OK);
+    assert_int_equal(metallm__llms_new(&two, &o, 1, one, NULL), METALLM_OK);
+    const struct metallm__deployment *a = one->items[0].deployments, *b = two->items[0].deployments;
+    assert_true(a[0].aws != NULL && a[0].aws == a[1].aws && a[0].aws == b[1].aws);
+    assert_true(a[2].aws != NULL && a[2].aws != a[0].aws && a[2].aws == b[2].aws);
+    assert_true(a[3].aws == NULL && a[4].aws == NULL);
+    metallm__llms_unref(one);
+    struct metallm__aws_copy copy;
+    assert_int_equal(metallm__aws_credentials_copy(b[0].aws, 0, &copy, NULL), METALLM_ENOTFOUND);
+    metallm__llms_unref(two);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +307,7 @@ int main(void)
         cmocka_unit_test(who_cannot_be_told_a_request_does_not_fit),
         cmocka_unit_test(the_price_of_the_day_holds),
         cmocka_unit_test(no_memory_is_told),
+        cmocka_unit_test(deployments_of_one_profile_share_their_credentials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
