@@ -10,6 +10,7 @@ from .scripts import SCRIPTS
 PIXEL = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
          "rkJggg==")
 PDF = base64.b64encode(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n").decode()
+WAVE = base64.b64encode(b"RIFF" + bytes(40)).decode()
 CITY = {"type": "object", "properties": {"city": {"type": "string", "description": "In “Austria”"},
                                          "days": {"type": "number"}},
         "required": ["city", "days"], "additionalProperties": False}
@@ -21,6 +22,8 @@ ANSWER = {"type": "object", "properties": {"answer": {"type": "integer"},
                                            "city": {"type": "string"}},
           "required": ["answer", "city"], "additionalProperties": False}
 QUESTION = "What is the capital of Austria? “Ünïcödé” \\ \"quoted\" 🎡 {mark}"
+# Not these seals: each can be read by the provider alone whose surface it came through.
+PROTOCOLS = ("openai", "openai-responses", "anthropic", "bedrock", "bedrock-invoke", "gemini")
 THOUGHT = SCRIPTS["reasoning"].parts[0]
 
 
@@ -32,7 +35,9 @@ class Inexpressible(Exception):
 class Row:
     """A feature: what is asked, what is answered. name stands in the matrix; features are those of
     the gateway's tables that the request uses; only are the surfaces whose clients can say it, None:
-    all that are able; raw is added to the parameters of a surface as it is."""
+    all that are able; raw is added to the parameters of a surface as it is; partly are features that a
+    protocol carries, but not this value of theirs: it leaves that out, and tells so. limits tell which
+    upstreams refuse this value of a member, and the words that say so."""
     name: str
     script: str = "text"
     system: list = dataclasses.field(default_factory=list)
@@ -43,6 +48,8 @@ class Row:
     only: tuple = None
     raw: dict = dataclasses.field(default_factory=dict)
     stream: bool = True
+    partly: dict = dataclasses.field(default_factory=dict)
+    limits: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.turns is None:
@@ -60,13 +67,18 @@ def asks_weather(*more):
 ROWS = [
     Row("text in many alphabets"),
     Row("system prompt", system=["You are terse. “Ja.”"]),
-    Row("several turns", system=["Be kind."], turns=[
+    Row("several turns", turns=[
         user("Hello! “Grüß Gott”"), ("assistant", ("text", "Hello, how can I help?")), user()]),
     Row("several texts in a turn", turns=[user("First part."), user("Second part. {mark}")]),
     Row("length limit", "length", options={"max_tokens": 64}),
     Row("stop sequences", "sequence", options={"stop": ["END", "\n\nHuman:"]},
         features=("stop sequences",)),
     Row("temperature", options={"temperature": 0.25}, features=("temperature",)),
+    Row("temperature above 1", options={"temperature": 1.5}, features=("temperature",),
+        limits={p: "temperature" for p in ("anthropic", "bedrock", "bedrock-invoke")},
+        only=("chat", "completions", "responses")),
+    Row("five stop sequences", options={"stop": list("ABCDE")}, features=("stop sequences",),
+        limits={"azure": "stop sequences"}, only=("messages",)),
     Row("top_p", options={"top_p": 0.5}, features=("top_p",)),
     Row("top_k", options={"top_k": 40}, features=("top_k",)),
     Row("seed", options={"seed": 7}, features=("seed",)),
@@ -113,6 +125,23 @@ ROWS = [
         features=("image URLs",)),
     Row("document", turns=[("user", ("file", "application/pdf", PDF)), user("Sum it up. {mark}")],
         features=("files",)),
+    Row("document by its address", turns=[
+        ("user", ("file_url", "https://example.com/paper.pdf")), user("Sum it up. {mark}")],
+        features=("file URLs",)),
+    Row("uploaded document", turns=[("user", ("file_id", "file_123")), user("Sum it up. {mark}")],
+        features=("uploaded files",)),
+    Row("audio", turns=[user("What is said? {mark}"), ("user", ("audio", "wav", WAVE))],
+        features=("audio",)),
+    Row("image detail", turns=[user("What is it? {mark}"), ("user", ("image", "image/png", PIXEL))],
+        raw={"chat": {"messages": [{"role": "user", "content": [
+            {"type": "text", "text": "What is it? {mark}"}, {"type": "image_url", "image_url": {
+                "detail": "low", "url": f"data:image/png;base64,{PIXEL}"}}]}]}},
+        features=("images", "image detail"), only=("chat",)),
+    Row("names of participants", turns=[user("Who am I? {mark}")],
+        raw={"chat": {"messages": [{"role": "user", "name": "ann", "content": "Who am I? {mark}"}]}},
+        features=("participants' names",), only=("chat",)),
+    Row("prediction", raw={"chat": {"prediction": {"type": "content", "content": "Vienna"}}},
+        features=("prediction",), only=("chat",)),
     Row("JSON mode", "json", options={"format": "json"}, features=("JSON mode",)),
     Row("JSON schema", "json", options={"format": {"name": "answer", "schema": ANSWER}},
         features=("JSON schemas",)),
@@ -125,7 +154,8 @@ ROWS = [
         user("Weather in Vienna?"), ("assistant", THOUGHT),
         ("assistant", ("call", "call_T1", "weather", {"city": "Wien", "days": 3})),
         ("user", ("result", "call_T1", [("text", "Snow. {mark}")], False))],
-        only=("messages", "responses"), **asks_weather("reasoning history")),
+        only=("messages", "responses"), partly={p: ("reasoning history",) for p in PROTOCOLS},
+        **asks_weather("reasoning history")),
     Row("refusal", "refusal"),
     Row("filtered answer", "filter"),
     Row("usage: cached and reasoning tokens", "usage"),
@@ -146,7 +176,8 @@ ROWS = [
         only=("chat", "responses")),
     Row("service_tier", raw={"chat": {"service_tier": "flex"}, "responses": {"service_tier": "flex"},
                              "messages": {"service_tier": "standard_only"}},
-        features=("service_tier",), only=("chat", "responses", "messages")),
+        features=("service_tier",), only=("chat", "responses", "messages"),
+        partly={"anthropic": ("service_tier",)}),
     Row("store", raw={"chat": {"store": True}, "responses": {"store": True}},
         features=("store",), only=("chat", "responses")),
     Row("verbosity", options={"verbosity": "low"}, features=("verbosity",),
@@ -171,6 +202,8 @@ def marked(value, mark):
         return value.replace("{mark}", mark)
     if isinstance(value, (list, tuple)):
         return type(value)(marked(v, mark) for v in value)
+    if isinstance(value, dict):
+        return {k: marked(v, mark) for k, v in value.items()}
     return value
 
 
@@ -206,6 +239,8 @@ def chat_part(part):
         return {"type": "image_url", "image_url": {"url": part[1]}}
     if part[0] == "file":
         return {"type": "file", "file": {"filename": "paper.pdf", "file_data": data_url(part)}}
+    if part[0] == "audio":
+        return {"type": "input_audio", "input_audio": {"format": part[1], "data": part[2]}}
     raise Inexpressible(part[0])
 
 
@@ -269,6 +304,10 @@ def response_part(part):
         return {"type": "input_image", "detail": "auto", "image_url": part[1]}
     if part[0] == "file":
         return {"type": "input_file", "filename": "paper.pdf", "file_data": data_url(part)}
+    if part[0] == "file_url":
+        return {"type": "input_file", "file_url": part[1]}
+    if part[0] == "file_id":
+        return {"type": "input_file", "file_id": part[1]}
     raise Inexpressible(part[0])
 
 
@@ -339,6 +378,10 @@ def block(part):
     if part[0] == "file":
         return {"type": "document", "source": {"type": "base64", "media_type": part[1],
                                                "data": part[2]}}
+    if part[0] == "file_url":
+        return {"type": "document", "source": {"type": "url", "url": part[1]}}
+    if part[0] == "file_id":
+        return {"type": "document", "source": {"type": "file", "file_id": part[1]}}
     if part[0] == "reasoning":
         return {"type": "thinking", "thinking": part[1], "signature": part[2]}
     if part[0] == "call":
@@ -418,4 +461,4 @@ def params_of(row, surface, model, mark):
         raise Inexpressible(f"not in {surface}")
     told = dataclasses.replace(row, turns=marked(row.turns, mark), system=marked(row.system, mark))
     params = SURFACES[surface](told)
-    return {"model": model, **params, **row.raw.get(surface, {})}
+    return {"model": model, **params, **marked(row.raw.get(surface, {}), mark)}

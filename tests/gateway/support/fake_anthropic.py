@@ -30,6 +30,8 @@ def source_of(source, kind):
     if source["type"] == "url":
         must(source["url"].startswith("https://"), "only https URLs")
         return (f"{kind}_url", source["url"])
+    if source["type"] == "file":
+        return (f"{kind}_id", source["file_id"])
     if source["type"] == "text":
         return (kind, source["media_type"], base64.b64encode(source["data"].encode()).decode())
     must(source["type"] == "base64", f"a source of type {source['type']}")
@@ -102,6 +104,8 @@ def read_messages(messages):
 def read_tools(asked):
     tools = []
     for tool in asked.get("tools") or []:
+        if tool.get("type") == "web_search_20250305":  # Anthropic's own work
+            continue
         must(tool.get("type") in (None, "custom"), f"a tool of type {tool.get('type')}")
         must(TOOL_NAME.fullmatch(tool["name"]), f"tools: name {tool['name']}")
         must(tool["input_schema"].get("type") == "object", "tools: input_schema.type: Field required")

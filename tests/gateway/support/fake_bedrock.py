@@ -147,6 +147,8 @@ def block_of(block):
         data = told["source"]["bytes"]
         must(len(data) <= IMAGE_BYTES_MAX, "an image's size")
         return ("image", f"image/{told['format']}", base64.b64encode(data).decode())
+    if kind == "audio":
+        return ("audio", told["format"], base64.b64encode(told["source"]["bytes"]).decode())
     if kind == "document":
         must(re.fullmatch(r"[A-Za-z0-9()\[\] -]+", told["name"]) and "  " not in told["name"],
              f"a document's name: {told['name']!r}")
@@ -220,8 +222,9 @@ def read_converse(told):
         options["budget"] = extra.pop("thinking")["budget_tokens"]
         must(options["budget"] >= 1024, "budget_tokens: at least 1024")
         must(options["budget"] < options.get("max_tokens", 0), "maxTokens must exceed the budget")
-    if extra:
-        options["additional"] = extra
+    if extra.get("thinking") == {"type": "adaptive"}:
+        options["thinking"] = extra.pop("thinking")["type"]
+    must(not extra, f"additionalModelRequestFields {sorted(extra)}")
     output = told.get("outputConfig", {})
     if "effort" in output:
         options["effort"] = output["effort"]
@@ -379,18 +382,26 @@ def titan_answer(said, heard):
     if heard.asked["kind"] == "embedding":
         width = heard.asked["options"].get("dimensions", 1024)
         return {"embedding": [0.25, -0.5, 0.0] + [0.125] * (width - 3), "inputTextTokenCount": 5}
+    text, reason = titan_text(said)
     return {"inputTextTokenCount": said.input, "results": [
-        {"tokenCount": said.output, "outputText": said.text,
-         "completionReason": TITAN_REASONS[said.finish]}]}
+        {"tokenCount": said.output, "outputText": text, "completionReason": reason}]}
+
+
+def titan_text(said):
+    """(text, completionReason)"""
+    refusals = [p[1] for p in said.parts if p[0] == "refusal"]
+    return (refusals[0], "CONTENT_FILTERED") if refusals else (said.text,
+                                                               TITAN_REASONS[said.finish])
 
 
 def titan_pieces(said):
-    pieces = cut(said.text, max(4, len(said.text) // 2000))
+    text, reason = titan_text(said)
+    pieces = cut(text, max(4, len(text) // 2000))
     for i, piece in enumerate(pieces):
         is_last = i == len(pieces) - 1
         told = {"outputText": piece, "index": 0, "inputTextTokenCount": said.input if i == 0 else None,
                 "totalOutputTextTokenCount": said.output if is_last else None,
-                "completionReason": TITAN_REASONS[said.finish] if is_last else None}
+                "completionReason": reason if is_last else None}
         if is_last:
             told["amazon-bedrock-invocationMetrics"] = {
                 "inputTokenCount": said.input, "outputTokenCount": said.output,

@@ -15,6 +15,8 @@ from .scripts import SCRIPTS, cut
 
 NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}")
 SEALS = {p[2] for s in SCRIPTS.values() for p in s.parts if p[0] == "reasoning"}
+# What Google documents for calls that another LLM made.
+SKIP = "skip_thought_signature_validator"
 STATES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED",
           404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE",
           504: "DEADLINE_EXCEEDED"}
@@ -83,8 +85,9 @@ def part_of(part):
             if k in part]
     must(len(data) == 1, f"a part has exactly one of its data members, not {data}")
     kind, seal = data[0], part.get("thoughtSignature")
-    if seal is not None:
-        must(seal in SEALS, "Thought signature is not valid")
+    if kind == "functionCall" and seal == SKIP:
+        seal = None
+    must(seal is None or seal in SEALS, "Thought signature is not valid")
     if kind == "text":
         if part.get("thought"):
             return [("reasoning", part["text"], seal)]
@@ -94,10 +97,14 @@ def part_of(part):
         # Both of base64's alphabets are taken, as everywhere in Google's JSON.
         base64.b64decode(part["inlineData"]["data"], "-_" if "-" in part["inlineData"]["data"] or
                          "_" in part["inlineData"]["data"] else None, validate=True)
+        if media.startswith("audio/"):
+            return [("audio", media[6:], part["inlineData"]["data"])]
         return [("image" if media.startswith("image/") else "file", media,
                  part["inlineData"]["data"])]
     if kind == "fileData":
-        return [("image_url", part["fileData"]["fileUri"])]
+        media = part["fileData"].get("mimeType", "image/")
+        return [("image_url" if media.startswith("image/") else "file_url",
+                 part["fileData"]["fileUri"])]
     if kind == "functionCall":
         call = part["functionCall"]
         must(NAME.fullmatch(call["name"]), f"a function called {call['name']}")
@@ -105,7 +112,8 @@ def part_of(part):
                  call.get("args", {}))]
         return told + ([("seal", seal)] if seal else [])
     answer = part["functionResponse"]
-    return [("result", answer.get("id") or ("by name", answer["name"]), result_of(answer), False)]
+    return [("result", answer.get("id") or ("by name", answer["name"]), result_of(answer),
+             set(answer["response"]) == {"error"})]
 
 
 def result_of(answer):
@@ -123,9 +131,10 @@ def result_of(answer):
     return parts
 
 
-def read_contents(contents):
-    """Turns. Answers of functions must be as many as the calls just before, by name and order; ids
-    are optional, so calls without one are told apart by their name and place."""
+def read_contents(contents, signed):
+    """Turns. signed: calls carry a signature, as Gemini 3 wants it. Answers of functions must be
+    as many as the calls just before, by name and order; ids are optional, so calls without one are
+    told apart by their place."""
     must(contents, "contents is not specified")
     turns, waiting, last = [], [], None
     for content in contents:
@@ -137,6 +146,9 @@ def read_contents(contents):
         must(len(answers) == len(waiting) if answers or waiting else True,
              "the number of function response parts must equal that of function call parts of the "
              "function call turn")
+        must(not calls or not signed or any(
+            "thoughtSignature" in p for p in content["parts"] if "functionCall" in p),
+            "Function call is missing a thought_signature in functionCall parts")
         for answer, call in zip(answers, waiting):
             must(answer["name"] == call["name"], f"a response of {answer['name']} to {call['name']}")
             must(answer.get("id") == call.get("id"), "a response's id is not its call's")
@@ -209,6 +221,10 @@ def read_options(asked, tools):
         mode, names = calling.get("mode", "AUTO"), calling.get("allowedFunctionNames", [])
         must(not names or mode in ("ANY", "VALIDATED"), "allowedFunctionNames need mode ANY")
         must(all(any(t["name"] == n for t in tools) for n in names), "no such function")
+        if mode == "VALIDATED":  # arguments that keep to the schema
+            for tool in tools:
+                tool["strict"] = True
+            mode = "ANY" if names else "AUTO"
         options["tool_choice"] = f"name:{names[0]}" if len(names) == 1 else mode.lower()
     return options
 
@@ -247,7 +263,8 @@ class Gemini(Fake):
         judged(GenerateRequest, asked)
         system = [p["text"] for p in (asked.get("systemInstruction") or {}).get("parts", [])]
         tools = read_tools(asked)
-        return {"kind": "gemini", "system": system, "turns": read_contents(asked["contents"]),
+        return {"kind": "gemini", "system": system, "turns": read_contents(
+                    asked["contents"], self.is_camel),
                 "tools": tools, "options": read_options(asked, tools)}, query is not None
 
     def read_embeddings(self, requests, method):

@@ -145,7 +145,7 @@ def within(asked, name, low, high):
     must(value is None or low <= value <= high, f"{name} must be {low} to {high}, not {value}")
 
 
-def read_options(asked, tools):
+def read_options(asked, tools, is_strict):
     options = {name: asked[name] for name in (
         "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "n", "logprobs",
         "top_logprobs", "logit_bias", "user", "metadata", "service_tier", "store", "verbosity",
@@ -166,7 +166,10 @@ def read_options(asked, tools):
     must(limit is None or limit >= 1, "max_tokens must be at least 1")
     stop = asked.get("stop")
     stop = [stop] if isinstance(stop, str) else stop
-    must(stop is None or 1 <= len(stop) <= 4, "stop: 1 to 4 sequences")
+    # Servers that speak the protocol take more; OpenAI's own refuse these.
+    must(stop is None or 1 <= len(stop) <= (4 if is_strict else 64), "stop: 1 to 4 sequences")
+    must(not is_strict or "max_tokens" not in asked, "Unsupported parameter: 'max_tokens'. Use "
+         "'max_completion_tokens' instead.")
     for name, value in (("max_tokens", limit), ("stop", stop), ("tool_choice", choice_of(asked, tools)),
                         ("parallel", asked.get("parallel_tool_calls")),
                         ("effort", asked.get("reasoning_effort")),
@@ -190,7 +193,8 @@ FINISHES = {"stop": "stop", "length": "length", "tools": "tool_calls", "filter":
 
 
 class OpenAI(Fake):
-    """Azure's classic addresses where azure names a version: {"azure": "2024-10-21"}."""
+    """Azure's classic addresses where azure names a version, and OpenAI's own limits with them;
+    else any server of the protocol."""
     name = "openai"
 
     def __init__(self, azure=None, **more):
@@ -199,7 +203,7 @@ class OpenAI(Fake):
 
     @property
     def url(self):
-        return self.root + ("/openai" if self.azure else "/v1")
+        return self.root + ("" if self.azure else "/v1")
 
     def read(self, seen):
         path = self.read_head(seen)
@@ -238,7 +242,7 @@ class OpenAI(Fake):
         system, turns = read_messages(asked["messages"])
         tools = read_tools(asked)
         return {"kind": "chat", "system": system, "turns": turns, "tools": tools,
-                "options": read_options(asked, tools)}
+                "options": read_options(asked, tools, bool(self.azure))}
 
     def read_completion(self, asked):
         wrong = strict.check(CompletionCreateParams, dict(asked, model=asked.get("model", "m")))

@@ -33,6 +33,8 @@ def parts_of(content):
             made.append(("file", found.group(1), found.group(2)))
         elif kind == "input_file" and part.get("file_url"):
             made.append(("file_url", part["file_url"]))
+        elif kind == "input_file" and part.get("file_id"):
+            made.append(("file_id", part["file_id"]))
         else:
             raise Breach(f"a part of type {kind}: {sorted(part)}")
     return made
@@ -85,6 +87,8 @@ def read_input(told):
 def read_tools(asked):
     tools = []
     for tool in asked.get("tools") or []:
+        if tool["type"] == "web_search":  # OpenAI's own work
+            continue
         must(tool["type"] == "function", f"a tool of type {tool['type']}")
         must(NAME.fullmatch(tool["name"]), f"a tool called {tool['name']}")
         tools.append({"name": tool["name"], "description": tool.get("description"),

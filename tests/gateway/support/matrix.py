@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 
 from . import asks, strict
+from .clients import chat_final
 from .scripts import SCRIPTS
 
 ANSWERS = {"chat": ChatCompletion, "completions": Completion, "responses": Response,
@@ -19,10 +20,12 @@ ANSWERS = {"chat": ChatCompletion, "completions": Completion, "responses": Respo
            "count_tokens": MessageTokensCount}
 EVENTS = {"chat": ChatCompletionChunk, "completions": Completion, "responses": ResponseStreamEvent,
           "messages": RawMessageStreamEvent}
-# Members beside the SDKs' own: the cost that the gateway tells, and reasoning in chats as vLLM,
-# DeepSeek and others tell it.
-EXTRAS = {"cost", "reasoning_content", "reasoning_signature", "reasoning_details",
+# Members beside the SDKs' own: the cost that the gateway tells, reasoning in chats as vLLM, DeepSeek
+# and others tell it, what OpenAI and Azure tell without its SDK's naming it.
+EXTRAS = {"metallm_cost_usd", "store", "reasoning_content", "reasoning_signature", "reasoning_details",
           "prompt_filter_results", "content_filter_results"}
+# What Node's helpers add to an answer.
+NODE_EXTRAS = {"output_text", "output_parsed", "parsed", "parsed_output", "parsed_arguments"}
 
 
 # An answer as the SDK gave it, in the form of Said.
@@ -119,7 +122,8 @@ def through_surface(said, surface):
     """(parts, finish, stop) as SAID gives them."""
     parts, is_refusal = [], any(p[0] == "refusal" for p in said.parts)
     for part in said.parts:
-        if surface == "completions" and part[0] != "text":
+        if surface == "completions":
+            parts += [("text", part[1])] if part[0] in ("text", "refusal") else []
             continue
         if part[0] == "call":
             parts.append(("call", part[2], part[3]))
@@ -171,11 +175,16 @@ def merged(parts):
     return made
 
 
-def check_answer(surface, said, outcome, model, row):
+def check_answer(surface, said, outcome, row, extras=EXTRAS):
     """Everything that a finished answer must show to a client."""
     final = outcome["final"]
+    if surface == "chat" and final and outcome["events"]:
+        # Node's helper keeps the last piece alone of members that OpenAI does not name.
+        reasoning = chat_final(outcome["events"])["choices"][0]["message"]
+        final["choices"][0]["message"].update({k: v for k, v in reasoning.items()
+                                               if k.startswith("reasoning_")})
     assert final is not None, f"no end: {outcome['events'][-2:]}"
-    wrong = strict.check_answer(ANSWERS[surface], final, EXTRAS)
+    wrong = strict.check_answer(ANSWERS[surface], final, extras)
     assert wrong is None, f"the answer: {wrong}"
     for event in outcome["events"]:
         wrong = strict.check_answer(EVENTS[surface], ended(surface, event), EXTRAS)
@@ -237,7 +246,7 @@ def check_heard(asked, row, surface, upstream, mark, dropped):
     if "reasoning history" in dropped:
         turns = [(r, p) for r, p in turns if p[0] != "reasoning"]
     if asked["kind"] == "titan":
-        return check_prompt(asked, row, turns)
+        return check_prompt(asked, row, turns, dropped)
     assert asked["system"] == row.system or "\n".join(asked["system"]) == "\n".join(row.system), \
         f"system {asked['system']}"
     assert flat(asked["turns"]) == flat(turns), f"heard {asked['turns']}, not {turns}"
@@ -260,14 +269,14 @@ def flat(turns):
     return made
 
 
-def check_prompt(asked, row, turns):
+def check_prompt(asked, row, turns, dropped):
     """A prompt holds every text in its order."""
     prompt, at = asked["turns"][0][1][1], 0
     for text in [*row.system, *(p[1] for _, p in turns if p[0] == "text")]:
         found = prompt.find(text, at)
         assert found >= 0, f"{text!r} is not in {prompt!r}"
         at = found + len(text)
-    check_options(asked["options"], row, set())
+    check_options(asked["options"], row, dropped)
 
 
 def check_options(options, row, dropped):
