@@ -30,6 +30,7 @@ struct metallm__bedrock_writing {
     const struct metallm__talk *talk;
     struct metallm__wire_out *out; /* ... to, and what is left out */
     enum metallm__bedrock_vendor vendor;
+    unsigned version;   /* of Claude, 406: 4.6; 0: another, or not known */
     unsigned documents; /* so far: their names must differ */
 };
 

@@ -5,9 +5,14 @@
 #include <math.h>
 
 #include "base/error.h"
+#include "wire/anthropic.h"
 #include "wire/bedrock.h"
 
-#define BUDGET_TOKENS_MIN 1024u /* of Claude's thinking */
+/* Of Claude. Source: Anthropic's "Migration guide" and "Thinking" (2026-11). */
+#define BUDGET_TOKENS_MIN 1024u
+#define VERSION_THINKING  307u /* the first that thinks, with a budget of tokens */
+#define VERSION_ADAPTIVE  406u /* the first that thinks by an effort */
+#define VERSION_UNSAMPLED 407u /* the first without sampling options */
 
 static void member(struct metallm__jw *j, const char *name, struct metallm__span text)
 {
@@ -85,30 +90,40 @@ static int write_turns(struct metallm__bedrock_writing *w, metallm_error *err)
 
 /* ---- Options of inference. ---- */
 
-static int check_share(double value, const char *name, metallm_error *err)
+static int refuse(const char *what, metallm_error *err)
 {
-    return isnan(value) || (value >= 0 && value <= 1)
-               ? METALLM_OK
-               : metallm__error_set(err, METALLM_EINVAL,
-                                    "%s of %g cannot be said to bedrock, where 1 is the highest",
-                                    name, value);
+    return metallm__error_set(err, METALLM_EINVAL, "%s cannot be said to this model of bedrock",
+                              what);
 }
 
-static void write_real(struct metallm__jw *j, const char *name, double value)
+static int check_share(const struct metallm__bedrock_writing *w, double value, const char *name,
+                       metallm_error *err)
 {
-    if (isnan(value))
+    if (isnan(value) || value == 1)
+        return METALLM_OK;
+    if (!(value >= 0 && value <= 1))
+        return metallm__error_set(err, METALLM_EINVAL,
+                                  "%s of %g cannot be said to bedrock, where 1 is the highest",
+                                  name, value);
+    return w->version < VERSION_UNSAMPLED ? METALLM_OK : refuse(name, err);
+}
+
+/* Where there are no sampling options, 1 is what it is anyhow. */
+static void write_share(struct metallm__bedrock_writing *w, const char *name, double value)
+{
+    if (isnan(value) || w->version >= VERSION_UNSAMPLED)
         return;
-    metallm__jw_name(j, name);
-    metallm__jw_real(j, value);
+    metallm__jw_name(&w->j, name);
+    metallm__jw_real(&w->j, value);
 }
 
 static int write_inference(struct metallm__bedrock_writing *w, metallm_error *err)
 {
     const struct metallm__talk *talk = w->talk;
     struct metallm__jw *j = &w->j;
-    int rc = check_share(talk->temperature, "a temperature", err);
+    int rc = check_share(w, talk->temperature, "a temperature", err);
     if (rc == METALLM_OK)
-        rc = check_share(talk->top_p, "a top_p", err);
+        rc = check_share(w, talk->top_p, "a top_p", err);
     if (rc != METALLM_OK || (talk->max_tokens == 0 && isnan(talk->temperature) &&
                              isnan(talk->top_p) && talk->stop_count == 0))
         return rc;
@@ -117,8 +132,8 @@ static int write_inference(struct metallm__bedrock_writing *w, metallm_error *er
         metallm__jw_name(j, "maxTokens");
         metallm__jw_count(j, talk->max_tokens);
     }
-    write_real(j, "temperature", talk->temperature);
-    write_real(j, "topP", talk->top_p);
+    write_share(w, "temperature", talk->temperature);
+    write_share(w, "topP", talk->top_p);
     if (talk->stop_count > 0) {
         metallm__jw_name(j, "stopSequences");
         metallm__jw_open(j, '[');
@@ -201,32 +216,58 @@ static int write_tools(struct metallm__bedrock_writing *w, metallm_error *err)
 
 /* ---- Fields that are a model's own. ---- */
 
-static int refuse(const char *what, metallm_error *err)
+/* NULL: it is not said as an effort. There is nothing below "low". */
+static const char *effort_name(const struct metallm__bedrock_writing *w)
 {
-    return metallm__error_set(err, METALLM_EINVAL, "%s cannot be said to this model of bedrock",
-                              what);
+    enum metallm__effort effort = w->talk->effort;
+    if (effort <= METALLM__EFFORT_NONE || (w->version > 0 && w->version < VERSION_ADAPTIVE))
+        return NULL;
+    return effort == METALLM__EFFORT_MINIMAL ? "low" : metallm__effort_name(effort);
 }
 
-static int write_claude_thinking(struct metallm__bedrock_writing *w, metallm_error *err)
+/* Tokens that Claude is to think with; 0: that is left to it. An effort becomes a budget where
+ * there are no efforts, and leaves room for the answer. */
+static uint32_t budget_of(const struct metallm__bedrock_writing *w)
+{
+    static const uint32_t budgets[] = {0, 0, 1024, 1024, 8192, 16384, 24576, 24576};
+    const struct metallm__talk *talk = w->talk;
+    if (talk->reasoning_tokens > 0 || w->version == 0 || w->version >= VERSION_ADAPTIVE)
+        return talk->reasoning_tokens;
+    uint32_t budget = budgets[talk->effort];
+    return budget > 0 && talk->max_tokens > 0 && budget >= talk->max_tokens ? talk->max_tokens - 1
+                                                                            : budget;
+}
+
+static int write_budget(struct metallm__bedrock_writing *w, uint32_t budget, metallm_error *err)
+{
+    uint32_t most = w->talk->max_tokens;
+    if (budget < BUDGET_TOKENS_MIN || (most > 0 && budget >= most))
+        return metallm__error_set(err, METALLM_EINVAL,
+                                  "Claude thinks with %u tokens or more, and less than the %u of "
+                                  "the answer",
+                                  BUDGET_TOKENS_MIN, (unsigned)most);
+    metallm__jw_name(&w->j, "thinking");
+    metallm__jw_raw(&w->j, "{\"type\":\"enabled\"");
+    metallm__jw_name(&w->j, "budget_tokens");
+    metallm__jw_count(&w->j, budget);
+    metallm__jw_close(&w->j, '}');
+    return METALLM_OK;
+}
+
+static int write_claude(struct metallm__bedrock_writing *w, metallm_error *err)
 {
     const struct metallm__talk *talk = w->talk;
     struct metallm__jw *j = &w->j;
+    uint32_t budget = budget_of(w);
+    bool is_asked = budget > 0 || talk->effort > METALLM__EFFORT_NONE;
+    if (w->version > 0 && w->version < VERSION_THINKING)
+        return is_asked ? refuse("reasoning", err) : METALLM_OK;
     if (talk->effort == METALLM__EFFORT_NONE) {
         metallm__jw_name(j, "thinking");
         metallm__jw_raw(j, "{\"type\":\"disabled\"}");
-    } else if (talk->reasoning_tokens > 0) {
-        if (talk->reasoning_tokens < BUDGET_TOKENS_MIN ||
-            (talk->max_tokens > 0 && talk->reasoning_tokens >= talk->max_tokens))
-            return metallm__error_set(err, METALLM_EINVAL,
-                                      "Claude thinks with %u tokens or more, and less than the %u "
-                                      "of the answer",
-                                      BUDGET_TOKENS_MIN, (unsigned)talk->max_tokens);
-        metallm__jw_name(j, "thinking");
-        metallm__jw_raw(j, "{\"type\":\"enabled\"");
-        metallm__jw_name(j, "budget_tokens");
-        metallm__jw_count(j, talk->reasoning_tokens);
-        metallm__jw_close(j, '}');
-    } else if (talk->effort != METALLM__EFFORT_UNSAID || talk->wants_reasoning_summary) {
+    } else if (budget > 0) {
+        return write_budget(w, budget, err);
+    } else if (is_asked || talk->wants_reasoning_summary) {
         metallm__jw_name(j, "thinking");
         metallm__jw_raw(j, talk->wants_reasoning_summary
                                ? "{\"type\":\"adaptive\",\"display\":\"summarized\"}"
@@ -235,27 +276,11 @@ static int write_claude_thinking(struct metallm__bedrock_writing *w, metallm_err
     return METALLM_OK;
 }
 
-static int write_claude(struct metallm__bedrock_writing *w, metallm_error *err)
-{
-    if (w->talk->top_k > 0) {
-        metallm__jw_name(&w->j, "top_k");
-        metallm__jw_count(&w->j, w->talk->top_k);
-    }
-    return write_claude_thinking(w, err);
-}
-
-/* NULL: it is not said. There is nothing below "low". */
-static const char *effort_name(const struct metallm__talk *talk)
-{
-    static const char *const names[] = {NULL, NULL, "low", "low", "medium", "high", "xhigh", "max"};
-    return names[talk->effort];
-}
-
 static int write_nova(struct metallm__bedrock_writing *w, metallm_error *err)
 {
     const struct metallm__talk *talk = w->talk;
     struct metallm__jw *j = &w->j;
-    const char *effort = effort_name(talk);
+    const char *effort = effort_name(w);
     if (talk->reasoning_tokens > 0)
         return refuse("a budget of reasoning tokens", err);
     if (talk->effort > METALLM__EFFORT_HIGH)
@@ -279,20 +304,34 @@ static int write_nova(struct metallm__bedrock_writing *w, metallm_error *err)
     return METALLM_OK;
 }
 
+/* What other models are asked for, and have no field for. */
+static int check_others(const struct metallm__talk *talk, metallm_error *err)
+{
+    return talk->top_k > 0                        ? refuse("top_k", err)
+           : talk->reasoning_tokens > 0           ? refuse("a budget of reasoning tokens", err)
+           : talk->effort == METALLM__EFFORT_NONE ? refuse("that it shall not reason", err)
+                                                  : METALLM_OK;
+}
+
 static int write_fields(struct metallm__bedrock_writing *w, metallm_error *err)
 {
     const struct metallm__talk *talk = w->talk;
-    bool is_asked =
-        talk->top_k > 0 || talk->reasoning_tokens > 0 || talk->effort != METALLM__EFFORT_UNSAID;
-    if (w->vendor != METALLM__BEDROCK_CLAUDE && w->vendor != METALLM__BEDROCK_NOVA)
-        return talk->top_k > 0                        ? refuse("top_k", err)
-               : talk->reasoning_tokens > 0           ? refuse("a budget of reasoning tokens", err)
-               : talk->effort == METALLM__EFFORT_NONE ? refuse("that it shall not reason", err)
-                                                      : METALLM_OK;
-    if (!is_asked && !(talk->wants_reasoning_summary && w->vendor == METALLM__BEDROCK_CLAUDE))
+    bool is_claude = w->vendor == METALLM__BEDROCK_CLAUDE;
+    bool is_asked = talk->top_k > 0 || talk->reasoning_tokens > 0 ||
+                    talk->effort != METALLM__EFFORT_UNSAID ||
+                    (is_claude && talk->wants_reasoning_summary);
+    if (!is_claude && w->vendor != METALLM__BEDROCK_NOVA)
+        return check_others(talk, err);
+    if (talk->top_k > 0 && w->version >= VERSION_UNSAMPLED)
+        return refuse("top_k", err);
+    if (!is_asked)
         return METALLM_OK;
     open_member(&w->j, "additionalModelRequestFields");
-    int rc = w->vendor == METALLM__BEDROCK_CLAUDE ? write_claude(w, err) : write_nova(w, err);
+    if (is_claude && talk->top_k > 0) {
+        metallm__jw_name(&w->j, "top_k");
+        metallm__jw_count(&w->j, talk->top_k);
+    }
+    int rc = is_claude ? write_claude(w, err) : write_nova(w, err);
     metallm__jw_close(&w->j, '}');
     return rc;
 }
@@ -320,7 +359,7 @@ static void write_format(struct metallm__bedrock_writing *w)
 
 static void write_output(struct metallm__bedrock_writing *w)
 {
-    const char *effort = w->vendor != METALLM__BEDROCK_NOVA ? effort_name(w->talk) : NULL;
+    const char *effort = w->vendor != METALLM__BEDROCK_NOVA ? effort_name(w) : NULL;
     bool has_schema = w->talk->format == METALLM__FORMAT_SCHEMA;
     if (effort == NULL && !has_schema)
         return;
@@ -357,6 +396,8 @@ int metallm__bedrock_talk_out(const struct metallm__talk *talk,
                                          .talk = talk,
                                          .out = out,
                                          .vendor = metallm__bedrock_vendor(t->model)};
+    if (w.vendor == METALLM__BEDROCK_CLAUDE)
+        w.version = metallm__anthropic_version(t->model);
     int rc = metallm__bedrock_path(out, t->model,
                                    talk->is_stream ? "/converse-stream" : "/converse", err);
     if (metallm__bedrock_drops_reasoning(talk))

@@ -139,6 +139,16 @@ static void think_high(struct metallm__talk *t)
 {
     t->effort = METALLM__EFFORT_HIGH;
 }
+static void think_high_in_2000(struct metallm__talk *t)
+{
+    t->effort = METALLM__EFFORT_HIGH;
+    t->max_tokens = 2000;
+}
+static void as_it_is(struct metallm__talk *t)
+{
+    t->temperature = t->top_p = 1;
+    t->max_tokens = 9;
+}
 static void think_max(struct metallm__talk *t)
 {
     t->effort = METALLM__EFFORT_MAX;
@@ -170,6 +180,8 @@ static void tier_auto(struct metallm__talk *t)
 
 #define TURNS(list)   (list), sizeof(list) / sizeof((list)[0])
 #define CLAUDE        "us.anthropic.claude-sonnet-4-6-v1:0"
+#define CLAUDE_3      "anthropic.claude-3-7-sonnet-20250219-v1:0"
+#define CLAUDE_5      "anthropic.claude-opus-5-v1:0"
 #define NOVA          "amazon.nova-2-lite-v1:0"
 #define LLAMA         "meta.llama3-1-8b-instruct-v1:0"
 #define SAY           "{\"role\":\"user\",\"content\":[{\"text\":\"Say \\\"hi\\\"\"}]}"
@@ -255,6 +267,16 @@ static const struct row {
      MESSAGES TOOLS(",\"toolChoice\":{\"tool\":{\"name\":\"now\"}}") "}", 0},
     {CLAUDE, TURNS(hello_turns), top_k, NULL,
      MESSAGES ",\"additionalModelRequestFields\":{\"top_k\":40}}", 0},
+    {CLAUDE_3, TURNS(hello_turns), think_high, NULL,
+     MESSAGES ",\"additionalModelRequestFields\":{\"thinking\":{\"type\":\"enabled\","
+              "\"budget_tokens\":16384}}}",
+     0},
+    {CLAUDE_3, TURNS(hello_turns), think_high_in_2000, NULL,
+     MESSAGES ",\"inferenceConfig\":{\"maxTokens\":2000},\"additionalModelRequestFields\":{"
+              "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":1999}}}",
+     0},
+    {CLAUDE_5, TURNS(hello_turns), as_it_is, NULL,
+     MESSAGES ",\"inferenceConfig\":{\"maxTokens\":9}}", 0},
     {NOVA, TURNS(hello_turns), top_k, NULL,
      MESSAGES ",\"additionalModelRequestFields\":{\"inferenceConfig\":{\"topK\":40}}}", 0},
     {CLAUDE, TURNS(hello_turns), budget, NULL,
@@ -292,6 +314,10 @@ static const struct row {
     {CLAUDE, TURNS(svg_turns), NULL, NULL, "an image of type 'image/svg+xml'", 0},
     {CLAUDE, TURNS(empty_turns), NULL, NULL, "a message with content", 0},
     {LLAMA, TURNS(hello_turns), top_k, NULL, "top_k cannot", 0},
+    {CLAUDE_5, TURNS(hello_turns), top_k, NULL, "top_k cannot", 0},
+    {CLAUDE_5, TURNS(hello_turns), sample, NULL, "a temperature cannot", 0},
+    {"anthropic.claude-3-5-haiku-20241022-v1:0", TURNS(hello_turns), think_high, NULL,
+     "reasoning cannot", 0},
     {LLAMA, TURNS(hello_turns), budget, NULL, "a budget", 0},
     {LLAMA, TURNS(hello_turns), think_none, NULL, "shall not reason", 0},
     {NOVA, TURNS(hello_turns), budget, NULL, "a budget", 0},
