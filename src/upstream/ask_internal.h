@@ -72,8 +72,8 @@ struct metallm__ask {
     struct metallm__http_call *http;
     struct metallm__wire_out out;
     uint64_t attempt_ns;
-    int status; /* 0: none yet */
-    char content_type[128];
+    int status;                             /* 0: none yet */
+    char content_type[128], error_kind[64]; /* error_kind: "x-amzn-errortype"; "": none */
     uint64_t retry_after_ns;
     bool is_events, is_streaming; /* the answer is a stream; on_stream has been called */
     bool is_paused, is_cancelled, is_in_event;

@@ -141,6 +141,8 @@ static void on_head(void *owner, const struct metallm__http_answer *answer)
     size_t n = type.n < sizeof ask->content_type ? type.n : 0;
     memcpy(ask->content_type, n > 0 ? type.p : "", n);
     ask->content_type[n] = '\0';
+    metallm__wire_text_copy(ask->error_kind, sizeof ask->error_kind,
+                            metallm__headers_value(answer->headers, "x-amzn-errortype"));
     ask->retry_after_ns = answer->status >= 400 ? retry_after(ask, answer->headers) : 0;
     ask->is_events = answer->status / 100 == 2 && ask->request->is_stream &&
                      (type.n == 0 || begins_nocase(type, wire->accept));
@@ -290,10 +292,13 @@ static void end_whole(struct metallm__ask *ask)
 static void translate_refusal(struct metallm__ask *ask)
 {
     struct metallm__buf made;
+    const struct metallm__wire_refused refused = {
+        .status = (unsigned)ask->status,
+        .body = {ask->body.data, ask->body.len},
+        .kind = metallm__span_of(ask->error_kind),
+    };
     metallm__buf_init(&made, TRANSLATED_FACTOR * ask->body.max);
-    metallm__wire_refusal_in(metallm__ask_deployment(ask)->wire, ask->request,
-                             (unsigned)ask->status, metallm__span(ask->body.data, ask->body.len),
-                             &made);
+    metallm__wire_refusal_in(metallm__ask_deployment(ask)->wire, ask->request, &refused, &made);
     put_body(ask, &made);
 }
 

@@ -170,14 +170,21 @@ int metallm__wire_answer_in(const struct metallm__wire *w, const struct metallm_
 }
 
 void metallm__wire_refusal_in(const struct metallm__wire *w, const struct metallm__wire_request *r,
-                              unsigned status, struct metallm__span body, struct metallm__buf *made)
+                              const struct metallm__wire_refused *refused,
+                              struct metallm__buf *made)
 {
     struct metallm__wire_error e = {.message = ""};
-    w->error_in(body, &e);
+    w->error_in(refused->body, &e);
+    if (e.code[0] == '\0') { /* "ValidationException:http://..." */
+        struct metallm__span kind = refused->kind;
+        const char *colon = kind.n > 0 ? memchr(kind.p, ':', kind.n) : NULL;
+        kind.n = colon != NULL ? (size_t)(colon - kind.p) : kind.n;
+        metallm__wire_text_copy(e.code, sizeof e.code, kind);
+    }
     const struct metallm__wire_refusal refusal = {
         .message = e.message[0] != '\0' ? e.message : "the LLM's provider refused the request",
         .type = "invalid_request_error",
         .code = e.code[0] != '\0' ? e.code : NULL,
-        .status = (int)status};
+        .status = (int)refused->status};
     metallm__surface_of(r->kind)->error_out(made, &refusal);
 }

@@ -244,8 +244,13 @@ METALLM_MUSTCHECK int metallm__wire_answer_in(const struct metallm__wire *w,
                                               int64_t wall_s, struct metallm__buf *made,
                                               struct metallm__wire_answer *out, metallm_error *err);
 /* An upstream's refusal (4xx) in the client's surface, into made; the status stays. */
+struct metallm__wire_refused {
+    unsigned status;
+    struct metallm__span body;
+    struct metallm__span kind; /* "x-amzn-errortype", which AWS tells in the head; empty: none */
+};
 void metallm__wire_refusal_in(const struct metallm__wire *w, const struct metallm__wire_request *r,
-                              unsigned status, struct metallm__span body,
+                              const struct metallm__wire_refused *refused,
                               struct metallm__buf *made);
 
 void metallm__wire_stream_init(struct metallm__wire_stream *s, const struct metallm__wire *wire,

@@ -18,7 +18,8 @@ static void answer(const struct metallm__wire *w, const struct metallm__wire_req
         MUST(memchr(a.id, '\0', sizeof a.id) != NULL && a.usage.output_tokens >= -1);
     }
     metallm__buf_clear(&made);
-    metallm__wire_refusal_in(w, r, 400, body, &made);
+    const struct metallm__wire_refused refused = {.status = 400, .body = body, .kind = body};
+    metallm__wire_refusal_in(w, r, &refused, &made);
     must_be_json(made.data, made.len);
     metallm__buf_fini(&made);
 }

@@ -248,11 +248,21 @@ static void an_answer_is_told_as_the_client_asked(void **state)
     assert_int_equal(a.finish, METALLM__WIRE_FINISH_LENGTH);
     assert_int_equal(a.text_units, 15);
     metallm__buf_clear(&made);
-    metallm__wire_refusal_in(
-        &metallm__wire_openai, &r, 400,
-        metallm__span_of("{\"error\":{\"message\":\"too \\\"long\\\"\",\"code\":\"c\"}}"), &made);
+    struct metallm__wire_refused refused = {
+        .status = 400,
+        .body = METALLM__SPAN("{\"error\":{\"message\":\"too \\\"long\\\"\",\"code\":\"c\"}}"),
+        .kind = METALLM__SPAN("Other"),
+    };
+    metallm__wire_refusal_in(&metallm__wire_openai, &r, &refused, &made);
     assert_string_equal(made.data, "{\"error\":{\"message\":\"too \\\"long\\\"\",\"type\":"
                                    "\"invalid_request_error\",\"param\":null,\"code\":\"c\"}}");
+    metallm__buf_clear(&made);
+    refused.body = metallm__span_of("{\"message\":\"no\"}");
+    refused.kind = metallm__span_of("ValidationException:http://internal.amazon.com/coral/");
+    metallm__wire_refusal_in(&metallm__wire_bedrock, &r, &refused, &made);
+    assert_string_equal(made.data,
+                        "{\"error\":{\"message\":\"no\",\"type\":\"invalid_request_error\","
+                        "\"param\":null,\"code\":\"ValidationException\"}}");
     metallm__buf_fini(&made);
     metallm__wire_request_fini(&r);
 }
