@@ -20,15 +20,19 @@ int metallm__openai_head_out(const struct metallm__wire_target *t,
     return metallm__buf_check(lines, err);
 }
 
-/* Azure's classic URLs name the model, as it is called there, and a version. */
+/* Azure's classic URLs name the model, as it is called there, and a version; Responses name it in
+ * the body alone. */
 int metallm__openai_path(const struct metallm__wire_target *t, struct metallm__wire_out *out,
                          metallm_error *err)
 {
     if (t->azure_version.n == 0)
         return METALLM_OK;
     struct metallm__buf *b = &out->path_made;
-    metallm__buf_puts(b, "/openai/deployments/");
-    metallm__wire_segment_write(b, t->model);
+    metallm__buf_puts(b, "/openai");
+    if (!metallm__span_is(out->path, "/responses")) {
+        metallm__buf_puts(b, "/deployments/");
+        metallm__wire_segment_write(b, t->model);
+    }
     metallm__buf_add(b, out->path.p, out->path.n);
     metallm__buf_puts(b, "?api-version=");
     metallm__wire_segment_write(b, t->azure_version);

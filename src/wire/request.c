@@ -11,9 +11,10 @@
 #include "wire/scan.h"
 #include "wire/talk_read.h"
 
-/* What a talk's records may take. A part of a few bytes is a record of many: whoever sends nothing
- * but these is refused. */
-#define POOL_BYTES_MIN ((size_t)1 << 20)
+/* What a talk's records may take: as many turns as there may be, each of one short text, and more
+ * for each byte of the body. A part of a few bytes is a record of many: whoever sends nothing but
+ * these is refused. */
+#define POOL_BYTES_MIN ((size_t)32 << 20)
 #define POOL_FACTOR    8u
 
 uint64_t metallm__token_units(struct metallm__span text)

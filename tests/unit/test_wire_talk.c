@@ -108,6 +108,58 @@ static void talks_keep_their_meaning(void **state)
             talk_there_and_back(&pairs[i], seed);
 }
 
+/* Asked by this client; out is what its request holds in memory. */
+static void ask_as(const struct pair *p, uint64_t seed, const struct metallm__talk *talk,
+                   struct metallm__wire_out *out, struct metallm__wire_request *r)
+{
+    metallm_error err = {0};
+    *out = (struct metallm__wire_out){.is_translated = true};
+    metallm__buf_init(&out->made, POOL_BYTES);
+    metallm__buf_init(&out->path_made, 4096);
+    if (p->wire->talk_out(talk, &target, out, &err) != METALLM_OK ||
+        metallm__wire_request_read(r, p->kind, metallm__span(out->made.data, out->made.len), NULL,
+                                   &err) != METALLM_OK)
+        fail_with(p, seed, err.message, metallm__span(out->made.data, out->made.len));
+}
+
+/* A conversation is routed on the same text, and needs the same, whichever way it comes in. */
+static void what_is_routed_on_is_the_same_in_every_surface(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 2000; seed++) {
+        struct wire_random r = random_for(&pairs[PAIR_COUNT - 1], seed);
+        struct metallm__talk talk;
+        struct metallm__wire_out first_out, out;
+        struct metallm__wire_request first, request;
+        for (size_t i = 0; i + 1 < PAIR_COUNT; i++)
+            r.allowed &= random_for(&pairs[i], 0).allowed;
+        r.allowed &= ~(1ull << METALLM__FEATURE_SYSTEM_LATE);
+        r.has_one_system = true;
+        random_talk(&r, &talk);
+        ask_as(&pairs[0], seed, &talk, &first_out, &first);
+        for (size_t i = 1; i < PAIR_COUNT; i++) {
+            ask_as(&pairs[i], seed, &talk, &out, &request);
+            if (!metallm__span_eq(first.text, request.text) ||
+                !metallm__span_eq(first.last_user, request.last_user) ||
+                !metallm__span_eq(first.system, request.system))
+                fail_with(&pairs[i], seed, "another text", request.text);
+            assert_int_equal(first.needs.tools, request.needs.tools);
+            assert_int_equal(first.needs.images, request.needs.images);
+            assert_int_equal(first.needs.files, request.needs.files);
+            assert_int_equal(first.needs.json, request.needs.json);
+            assert_int_equal(first.needs.json_schema, request.needs.json_schema);
+            assert_int_equal(first.needs.output_tokens_max, request.needs.output_tokens_max);
+            assert_true(abs((int)first.needs.input_tokens - (int)request.needs.input_tokens) <
+                        60 + (int)first.needs.input_tokens / 4);
+            metallm__wire_request_fini(&request);
+            metallm__wire_out_fini(&out);
+        }
+        metallm__wire_request_fini(&first);
+        metallm__wire_out_fini(&first_out);
+        metallm__pool_fini(&r.pool);
+    }
+}
+
 /* ---- Answers. ---- */
 
 static void said_there_and_back(const struct pair *p, uint64_t seed)
@@ -379,6 +431,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(talks_keep_their_meaning),
+        cmocka_unit_test(what_is_routed_on_is_the_same_in_every_surface),
         cmocka_unit_test(answers_keep_their_meaning),
         cmocka_unit_test(streams_keep_their_meaning),
         cmocka_unit_test(every_pair_keeps_the_meaning),

@@ -89,6 +89,24 @@ static void azure_is_spoken_to_by_its_classic_urls(void **state)
     metallm__buf_fini(&lines);
 }
 
+static void azure_takes_responses_without_a_deployment(void **state)
+{
+    struct metallm__wire_target azure = target;
+    struct metallm__wire_request r;
+    struct metallm__wire_out out;
+    (void)state;
+    azure.azure_version = metallm__span_of("v");
+    azure.native = 1u << METALLM__WIRE_RESPONSES;
+    assert_int_equal(read_as(&r, METALLM__WIRE_RESPONSES, "{\"model\":\"a\",\"input\":\"hi\"}"),
+                     METALLM_OK);
+    assert_int_equal(metallm__wire_request_out(&metallm__wire_openai, &r, &azure, &out, NULL),
+                     METALLM_OK);
+    assert_true(metallm__span_is(out.path, "/openai/responses?api-version=v"));
+    expect_sent(&out, "{\"model\":\"up/1\",\"input\":\"hi\"}");
+    metallm__wire_out_fini(&out);
+    metallm__wire_request_fini(&r);
+}
+
 static void what_cannot_be_said_is_refused_by_name(void **state)
 {
     static const struct {
@@ -221,6 +239,35 @@ static void what_is_an_object_is_known_without_memory(void **state)
     deep[5] = '[', memmove(deep + 6, deep + 5, strlen(deep + 5) + 1), deep[5] = ':';
     assert_false(metallm__json_is_object(metallm__span_of(deep)));
     assert_false(metallm__json_is_object(metallm__span(NULL, 0)));
+}
+
+static void long_histories_of_short_turns_are_read(void **state)
+{
+    static const char turn[] = "{\"role\":\"user\",\"content\":\"a\"},";
+    const size_t count = METALLM__TALK_TURNS_MAX;
+    struct metallm__wire_request r;
+    const struct metallm__talk *t = NULL;
+    struct metallm__buf b;
+    metallm_error err = {0};
+    (void)state;
+    metallm__buf_init(&b, (size_t)4 << 20);
+    for (size_t more = 0; more < 2; more++) {
+        metallm__buf_clear(&b);
+        metallm__buf_puts(&b, "{\"model\":\"a\",\"messages\":[");
+        for (size_t i = 0; i < count + more; i++)
+            metallm__buf_add(&b, turn, sizeof turn - 1);
+        b.len--;
+        metallm__buf_puts(&b, "]}");
+        assert_int_equal(metallm__wire_request_read(&r, METALLM__WIRE_CHAT,
+                                                    metallm__span(b.data, b.len), NULL, NULL),
+                         METALLM_OK);
+        int rc = metallm__wire_request_talk(&r, &t, &err);
+        assert_int_equal(rc, more == 0 ? METALLM_OK : METALLM_ELIMIT);
+        if (rc == METALLM_OK)
+            assert_int_equal(t->turn_count, count);
+        metallm__wire_request_fini(&r);
+    }
+    metallm__buf_fini(&b);
 }
 
 /* ---- Answers. ---- */
@@ -472,10 +519,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_completion_is_asked_as_a_chat),
         cmocka_unit_test(azure_is_spoken_to_by_its_classic_urls),
+        cmocka_unit_test(azure_takes_responses_without_a_deployment),
         cmocka_unit_test(what_cannot_be_said_is_refused_by_name),
         cmocka_unit_test(what_is_left_out_is_told),
         cmocka_unit_test(results_get_the_names_of_their_tools),
         cmocka_unit_test(what_is_an_object_is_known_without_memory),
+        cmocka_unit_test(long_histories_of_short_turns_are_read),
         cmocka_unit_test(an_answer_is_told_as_the_client_asked),
         cmocka_unit_test(what_is_no_answer_is_not_translated),
         cmocka_unit_test(a_stream_is_the_same_wherever_it_is_cut),
