@@ -264,6 +264,18 @@ class Answers(SurfaceTest):
                                   got["feedback"] and got, what=f"a grade of {path}, {stream}")
                 self.assertEqual(record["feedback"]["score"], 1)
 
+    def test_an_llm_of_another_protocol_judges(self):
+        claude, one = self.claude(text="It is right. SCORE: 7")
+        gateway = self.gateway({
+            "models": [one, model("small", self.upstream("small"), (0.1, 0.3))],
+            "routers": [{"name": "auto", "models": ["small"],
+                         "graders": [{"kind": "judge", "model": "claude"}]}]})
+        told = gateway.post(RESPONSES, {"model": "auto", **ASKED[RESPONSES]})
+        record = wait_for(lambda: (got := self.decided(gateway, told.decision)) and
+                          got["feedback"] and got, what="the judge's verdict")
+        self.assertEqual(record["feedback"]["score"], 0.7)
+        self.assertIn("Vienna.", json.dumps(claude.requests[-1].json()["messages"]))
+
     def test_route_reads_the_body_of_every_surface(self):
         gateway = self.pair()
         for path, asked in ASKED.items():
