@@ -124,6 +124,34 @@ static void put_local(struct metallm__buf *out, const char *host)
                         url);
 }
 
+/* Where AWS's own tools would look for a region; NULL: nobody says, or there are no credentials. */
+static const char *aws_region(void)
+{
+    if (!is_set("AWS_ACCESS_KEY_ID") && !is_set("AWS_PROFILE"))
+        return NULL;
+    const char *region = getenv(is_set("AWS_REGION") ? "AWS_REGION" : "AWS_DEFAULT_REGION");
+    bool is_sound = region != NULL && region[0] != '\0' &&
+                    region[strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-")] == '\0';
+    return is_sound ? region : NULL;
+}
+
+static void put_bedrock(struct metallm__buf *out, const char *region)
+{
+    static const struct {
+        const char *name, *model, *price;
+    } models[] = {
+        {"nova-lite", "amazon.nova-lite-v1:0", "{input: 0.06, output: 0.24, cached_input: 0.015}"},
+        {"nova-pro", "amazon.nova-pro-v1:0", "{input: 0.80, output: 3.20, cached_input: 0.20}"},
+    };
+    metallm__buf_puts(out, "  # Amazon Bedrock, signed with AWS's credentials, which stand in the "
+                           "environment or in AWS's\n  # own files. Prices change: check them.\n");
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        metallm__buf_printf(out,
+                            "  - name: %s\n    protocol: bedrock\n    region: %.32s\n"
+                            "    model: %s\n    price: %s\n",
+                            models[i].name, region, models[i].model, models[i].price);
+}
+
 /* Returns how many providers there are. */
 static size_t put_models(struct metallm__buf *out)
 {
@@ -134,6 +162,10 @@ static size_t put_models(struct metallm__buf *out)
             put_provider(out, &providers[i]);
             found++;
         }
+    if (aws_region() != NULL) {
+        put_bedrock(out, aws_region());
+        found++;
+    }
     if (is_set("OLLAMA_HOST")) {
         put_local(out, getenv("OLLAMA_HOST"));
         found++;
@@ -188,6 +220,8 @@ static int run_init(const struct cli_io *io, const void *options, const char *co
     for (size_t i = 0; i < sizeof providers / sizeof *providers; i++)
         if (is_set(providers[i].variable))
             fprintf(io->err, "metallm: %s: %s\n", providers[i].variable, providers[i].title);
+    if (aws_region() != NULL)
+        fprintf(io->err, "metallm: AWS credentials: Amazon Bedrock\n");
     if (is_set("OLLAMA_HOST"))
         fprintf(io->err, "metallm: OLLAMA_HOST: Ollama\n");
     if (found == 0)
@@ -207,7 +241,8 @@ const struct cli_verb cli_verb_init = {
     .description =
         "Looks for the keys of providers in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, "
         "GEMINI_API_KEY, MISTRAL_API_KEY, DEEPSEEK_API_KEY, GROQ_API_KEY, TOGETHER_API_KEY, "
-        "OPENROUTER_API_KEY, and OLLAMA_HOST) and writes a configuration with two models of each, "
+        "OPENROUTER_API_KEY, AWS_ACCESS_KEY_ID or AWS_PROFILE with AWS_REGION, and OLLAMA_HOST) "
+        "and writes a configuration with two models of each, "
         "a router over all of them, and every other option as a comment with its default. The "
         "file refers to the keys; it does not hold them. Without FILE it is metallm.yaml.\n\n"
         "Prices change, and so do names of models: check both, then run 'metallm doctor'.",

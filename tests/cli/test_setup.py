@@ -60,7 +60,7 @@ class Setup(ToolTest):
 
     def init(self, path, *options, **environment):
         kept = {k: v for k, v in ENVIRONMENT.items()
-                if k not in PROVIDERS and k != "OLLAMA_HOST"}
+                if k not in PROVIDERS and k != "OLLAMA_HOST" and not k.startswith("AWS_")}
         return subprocess.run([TOOL, "init", *options, str(path)], text=True, capture_output=True,
                               env={**kept, **environment}, check=False, timeout=60)
 
@@ -86,12 +86,14 @@ class Init(Setup):
     def test_every_provider_is_written_by_reference_alone(self):
         path = self.folder / "a.yaml"
         keys = {name: f"canary-{i}-secret" for i, name in enumerate(PROVIDERS)}
-        done = self.init(path, **keys, OLLAMA_HOST="0.0.0.0")
+        done = self.init(path, **keys, OLLAMA_HOST="0.0.0.0", AWS_ACCESS_KEY_ID="canary-id",
+                         AWS_DEFAULT_REGION="eu-west-1")
         self.assertEqual(done.returncode, 0, done.stderr)
         text = path.read_text()
         for name in PROVIDERS:
             self.assertIn("${" + name + "}", text)
         self.assertIn("base_url: http://127.0.0.1:11434/v1", text)
+        self.assertIn("protocol: bedrock\n    region: eu-west-1\n", text)
         self.assertNotIn("canary", text + done.stdout + done.stderr)
         self.check(path, **keys)
 
