@@ -29,50 +29,54 @@ static const struct cli_option init_table[] = {
     {.name = NULL},
 };
 
-/* Two models of each provider, a cheap and a good one, with prices in dollars per million tokens
- * as they were listed when this was written (2025); 0: not stated. */
-struct model {
-    const char *name;
-    double input, output, cached_input;
-};
+/* Two models of each provider, a cheap and a good one. What they cost is in the table of prices
+ * (data/models.yaml), unless it is said here. */
 static const struct provider {
     const char *title, *variable;
     const char *place; /* its base_url, or the protocol that knows it */
-    struct model models[2];
+    const char *models[2];
+    const char *prices[2]; /* NULL: the table's */
 } providers[] = {
     {"OpenAI",
      "OPENAI_API_KEY",
      "https://api.openai.com/v1",
-     {{"gpt-4.1-mini", 0.40, 1.60, 0.10}, {"gpt-4.1", 2.00, 8.00, 0.50}}},
+     {"gpt-5.4-mini", "gpt-5.4"},
+     {NULL, NULL}},
     {"Anthropic",
      "ANTHROPIC_API_KEY",
      "anthropic",
-     {{"claude-3-5-haiku-latest", 0.80, 4.00, 0}, {"claude-sonnet-4-0", 3.00, 15.00, 0}}},
+     {"claude-haiku-5-5", "claude-sonnet-5-5"},
+     {NULL, NULL}},
     {"Google Gemini",
      "GEMINI_API_KEY",
      "gemini",
-     {{"gemini-2.5-flash", 0.30, 2.50, 0}, {"gemini-2.5-pro", 1.25, 10.00, 0}}},
+     {"gemini-3.5-flash-lite", "gemini-3.8-flash"},
+     {NULL, NULL}},
     {"Mistral",
      "MISTRAL_API_KEY",
      "https://api.mistral.ai/v1",
-     {{"mistral-small-latest", 0.10, 0.30, 0}, {"mistral-large-latest", 2.00, 6.00, 0}}},
+     {"mistral-small-latest", "mistral-large-4"},
+     {NULL, NULL}},
     {"DeepSeek",
      "DEEPSEEK_API_KEY",
      "https://api.deepseek.com/v1",
-     {{"deepseek-chat", 0.27, 1.10, 0.07}, {"deepseek-reasoner", 0.55, 2.19, 0.14}}},
+     {"deepseek-v4-flash", "deepseek-v4-pro"},
+     {NULL, NULL}},
     {"Groq",
      "GROQ_API_KEY",
      "https://api.groq.com/openai/v1",
-     {{"llama-3.1-8b-instant", 0.05, 0.08, 0}, {"llama-3.3-70b-versatile", 0.59, 0.79, 0}}},
+     {"openai/gpt-oss-20b", "openai/gpt-oss-120b"},
+     {NULL, NULL}},
     {"Together",
      "TOGETHER_API_KEY",
      "https://api.together.xyz/v1",
-     {{"meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo", 0.18, 0.18, 0},
-      {"meta-llama/Llama-3.3-70B-Instruct-Turbo", 0.88, 0.88, 0}}},
+     {"zai-org/GLM-5.3-Flash", "zai-org/GLM-5.3"},
+     {NULL, NULL}},
     {"OpenRouter",
      "OPENROUTER_API_KEY",
      "https://openrouter.ai/api/v1",
-     {{"openai/gpt-4o-mini", 0.15, 0.60, 0}, {"anthropic/claude-3.5-haiku", 0.80, 4.00, 0}}},
+     {"openai/gpt-5.4-mini", "anthropic/claude-haiku-4.5"},
+     {"openai/gpt-5.4-mini", "anthropic/claude-haiku-4-5"}},
 };
 
 static bool is_set(const char *variable)
@@ -83,18 +87,13 @@ static bool is_set(const char *variable)
 
 static void put_provider(struct metallm__buf *out, const struct provider *p)
 {
-    metallm__buf_printf(out, "  # %s, with the key in %s. Prices change: check them.\n", p->title,
-                        p->variable);
+    metallm__buf_printf(out, "  # %s, with the key in %s.\n", p->title, p->variable);
     for (size_t i = 0; i < 2; i++) {
-        const struct model *m = &p->models[i];
-        metallm__buf_printf(out,
-                            "  - name: %s\n    %s: %s\n    api_key: ${%s}\n"
-                            "    price: {input: %.2f, output: %.2f",
-                            m->name, strchr(p->place, ':') != NULL ? "base_url" : "protocol",
-                            p->place, p->variable, m->input, m->output);
-        if (m->cached_input > 0)
-            metallm__buf_printf(out, ", cached_input: %.2f", m->cached_input);
-        metallm__buf_puts(out, "}\n");
+        metallm__buf_printf(out, "  - name: %s\n    %s: %s\n    api_key: ${%s}\n", p->models[i],
+                            strchr(p->place, ':') != NULL ? "base_url" : "protocol", p->place,
+                            p->variable);
+        if (p->prices[i] != NULL)
+            metallm__buf_printf(out, "    price: %s # its maker's: check it\n", p->prices[i]);
     }
 }
 
@@ -172,10 +171,9 @@ static size_t put_models(struct metallm__buf *out)
     } else if (found == 0) {
         put_local(out, "127.0.0.1:11434");
         metallm__buf_puts(out, "  # A provider, once its key stands in the environment:\n"
-                               "  # - name: gpt-4.1-mini\n"
+                               "  # - name: gpt-5.4-mini\n"
                                "  #   base_url: https://api.openai.com/v1\n"
-                               "  #   api_key: ${OPENAI_API_KEY}\n"
-                               "  #   price: {input: 0.40, output: 1.60, cached_input: 0.10}\n");
+                               "  #   api_key: ${OPENAI_API_KEY}\n");
     }
     return found;
 }
@@ -245,7 +243,8 @@ const struct cli_verb cli_verb_init = {
         "and writes a configuration with two models of each, "
         "a router over all of them, and every other option as a comment with its default. The "
         "file refers to the keys; it does not hold them. Without FILE it is metallm.yaml.\n\n"
-        "Prices change, and so do names of models: check both, then run 'metallm doctor'.",
+        "Prices are those of the table that is built in ('metallm prices'). They change, and so do "
+        "names of models: check both, then run 'metallm doctor'.",
     .examples = "  OPENAI_API_KEY=... metallm init && metallm doctor && metallm serve\n"
                 "  metallm init --print | less",
     .options_size = sizeof(struct init_options),

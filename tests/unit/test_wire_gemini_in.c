@@ -308,6 +308,65 @@ static void a_stream_out_of_memory_is_told(void **state)
     assert_true(fail_alloc_sweep(stream_again, (void *)(uintptr_t)streams[3].in) >= 3);
 }
 
+/* ---- Through the driver, to a client of chat completions. ---- */
+
+struct client {
+    char text[4096];
+    size_t len;
+    unsigned done; /* [DONE] told */
+};
+
+static int get_piece(void *payload, enum metallm__wire_piece_kind kind, struct metallm__span bytes)
+{
+    struct client *c = payload;
+    assert_true(c->len + bytes.n < sizeof c->text);
+    memcpy(c->text + c->len, bytes.p, bytes.n);
+    c->len += bytes.n;
+    c->done += kind == METALLM__WIRE_PIECE_DONE;
+    return METALLM_OK;
+}
+
+static int stream_to_client(const char *in, struct client *c, metallm_error *err)
+{
+    static const char body[] = "{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":"
+                               "\"user\",\"content\":\"hi\"}]}";
+    const struct metallm__wire_target target = {.model = METALLM__SPAN("gemini-x")};
+    struct metallm__wire_request r;
+    struct metallm__wire_out out;
+    struct metallm__wire_stream s;
+    assert_int_equal(metallm__wire_request_read(&r, METALLM__WIRE_CHAT,
+                                                metallm__span(body, sizeof body - 1), NULL, err),
+                     METALLM_OK);
+    assert_int_equal(metallm__wire_request_out(W, &r, &target, &out, err), METALLM_OK);
+    assert_true(metallm__span_is(out.path, "/models/gemini-x:streamGenerateContent?alt=sse"));
+    metallm__wire_stream_init(&s, W, &r, &out, 1);
+    int rc = metallm__wire_stream_feed(&s, metallm__span_of(in), get_piece, c, err);
+    assert_int_equal(c->done, 0);
+    if (rc == METALLM_OK)
+        rc = metallm__wire_stream_end(&s, get_piece, c, err);
+    metallm__wire_stream_fini(&s);
+    metallm__wire_out_fini(&out);
+    metallm__wire_request_fini(&r);
+    return rc;
+}
+
+static void a_stream_is_over_when_the_upstream_closes_it(void **state)
+{
+    struct client c = {.len = 0}, broken = {.len = 0};
+    metallm_error err = {0};
+    (void)state;
+    assert_int_equal(
+        stream_to_client(EVENT("{\"text\":\"He\"}") LAST("{\"text\":\"y\"}", "STOP"), &c, &err),
+        METALLM_OK);
+    assert_int_equal(c.done, 1);
+    assert_non_null(strstr(c.text, "\"content\":\"He\""));
+    assert_non_null(strstr(c.text, "\"content\":\"y\""));
+    assert_non_null(strstr(c.text, "\"finish_reason\":\"stop\""));
+    assert_int_equal(stream_to_client(EVENT("{\"text\":\"He\"}"), &broken, &err), METALLM_EFORMAT);
+    assert_int_equal(broken.done, 0);
+    assert_non_null(strstr(broken.text, "\"content\":\"He\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +374,7 @@ int main(void)
         cmocka_unit_test(an_answer_out_of_memory_is_told),
         cmocka_unit_test(a_stream_reads_the_same_wherever_it_is_cut),
         cmocka_unit_test(a_stream_out_of_memory_is_told),
+        cmocka_unit_test(a_stream_is_over_when_the_upstream_closes_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
