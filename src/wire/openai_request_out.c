@@ -379,7 +379,8 @@ static bool ends_with(struct metallm__span s, const char *end)
 static bool is_openai(const struct metallm__wire_target *t)
 {
     return t->azure_version.n > 0 || ends_with(t->host, "api.openai.com") ||
-           ends_with(t->host, ".openai.azure.com");
+           ends_with(t->host, ".openai.azure.com") ||
+           ends_with(t->host, ".cognitiveservices.azure.com");
 }
 
 static void put_options(struct metallm__jw *j, const struct metallm__talk *t,

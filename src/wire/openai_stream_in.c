@@ -161,8 +161,9 @@ int metallm__openai_event_in(struct metallm__hearing *h, const struct metallm__w
         return METALLM_EFORMAT;
     yyjson_val *choice = yyjson_arr_get_first(yyjson_obj_get(root, "choices"));
     yyjson_val *finish = yyjson_obj_get(choice, "finish_reason");
-    rc = metallm__hear_start(h, metallm__wire_text(yyjson_obj_get(root, "id")),
-                             metallm__wire_text(yyjson_obj_get(root, "model")));
+    struct metallm__span id = metallm__wire_text(yyjson_obj_get(root, "id"));
+    if (id.n > 0 || choice != NULL) /* Azure begins with a chunk that names nothing */
+        rc = metallm__hear_start(h, id, metallm__wire_text(yyjson_obj_get(root, "model")));
     if (rc == METALLM_OK)
         rc = hear_delta(h, yyjson_obj_get(choice, "delta"));
     if (rc == METALLM_OK && yyjson_is_str(finish) && yyjson_get_len(finish) > 0)
