@@ -120,30 +120,22 @@ static int decide(struct metallm__run *r, struct metallm__item *i, metallm_error
         q.usd_left = q.usd_left > 0 ? q.usd_left : 1e-12; /* 0 would mean no bound */
     }
     metallm__brain_estimate(i->view, &q, &i->decision);
-    if (r->o.is_cascade)
-        return METALLM_OK; /* no draw is made */
     q.money = price_money(r, i, allowed);
     int rc = metallm__brain_decide(i->view, &q, &i->decision, err);
+    if (r->o.is_cascade)
+        return rc == METALLM_ELIMIT ? METALLM_OK : rc; /* what can be paid for is seen later */
     for (uint32_t k = 0; rc == METALLM_OK && k < i->decision.order_count; k++)
         if (i->order_count < METALLM__ASK_CANDIDATES_MAX)
             i->order[i->order_count++] = i->decision.order[k];
     return rc;
 }
 
-/* Every stage's LLM answers in the place of one that fails; nothing is drawn. */
+/* Every stage's LLM, and the next one in the place of one that fails. What the router would have
+ * chosen stays in the decision. */
 static void order_stages(struct metallm__run *r, struct metallm__item *i)
 {
-    struct metallm__brain_decision *d = &i->decision;
     for (uint32_t k = 0; k < r->cascade.count; k++)
         i->order[i->order_count++] = metallm__run_stage(r, k);
-    for (uint32_t c = 0; c < r->candidate_count; c++) {
-        d->candidates[c].score = d->candidates[c].quality;
-        d->candidates[c].chance = c == i->order[0] ? 1 : 0;
-    }
-    d->chosen = i->order[0];
-    d->propensity = 1;
-    d->reason = METALLM_REASON_BEST_SCORE;
-    d->dial = d->target = d->max_cost_usd = d->money = 0;
 }
 
 static int fill_body(const struct metallm__run *r, struct metallm__item *i, unsigned logprobs,

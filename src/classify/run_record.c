@@ -66,7 +66,7 @@ static uint32_t fill_scope(const struct metallm__run *r, int64_t wall_ms, char n
 }
 
 static void fill_decision(const struct metallm__run *r, const struct metallm__item *i,
-                          const struct metallm__ask_result *result, struct metallm__record *out)
+                          struct metallm__record *out)
 {
     if (i->view == NULL) {
         out->setup = metallm__brains_direct_setup(r->parts.brains);
@@ -74,10 +74,8 @@ static void fill_decision(const struct metallm__run *r, const struct metallm__it
         return;
     }
     metallm__brain_record(i->view, &i->decision, out);
-    if (i->why != METALLM__WHY_ROUTED) {
+    if (i->why != METALLM__WHY_ROUTED)
         out->flags |= METALLM__RECORD_SHADOW;
-        out->chosen = setup_model(r, i, result->llm);
-    }
 }
 
 int metallm__run_record(struct metallm__run *r, struct metallm__item *i,
@@ -97,7 +95,7 @@ int metallm__run_record(struct metallm__run *r, struct metallm__item *i,
         memcpy(i->id_text, text, sizeof text);
     }
     clock_gettime(CLOCK_REALTIME, &wall);
-    fill_decision(r, i, result, &out);
+    fill_decision(r, i, &out);
     out.row = id->row;
     out.nonce = id->nonce;
     out.time_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000;

@@ -23,6 +23,9 @@ struct telling {
     struct metallm__buf record, text; /* scratch */
     struct metallm__record_room room;
     float *usd_of, *quality_of;
+    uint32_t
+        routed; /* whom the router would have asked for the row; METALLM__LABEL_NONE: not known */
+    struct metallm__summary_end end;
     bool has_text;
     struct metallm__text x; /* not told yet */
 };
@@ -78,12 +81,29 @@ static bool find_beliefs(struct telling *t, const struct metallm__job_row *row)
         metallm__record_decode(&record, &t->room, d.record, d.record_bytes, NULL) != METALLM_OK ||
         record.candidate_count != r->candidate_count)
         return false;
+    t->routed = record.chosen;
     for (uint32_t c = 0; c < r->llm_count; c++) {
         const bool is_known = c < record.candidate_count;
         t->usd_of[c] = is_known ? (float)record.candidates[c].cost_usd : NAN;
         t->quality_of[c] = is_known ? (float)record.candidates[c].quality : NAN;
     }
     return true;
+}
+
+/* A cascade's lesson has the answer of the LLM that the router would have asked, too. */
+static void add_routed(struct telling *t, const struct metallm__job_row *row, uint32_t gold)
+{
+    if (!t->run->o.is_cascade || !row->is_lesson || gold == METALLM__LABEL_NONE)
+        return;
+    for (uint32_t k = 0; k < row->call_count; k++) {
+        const struct metallm__job_call *c = &row->calls[k];
+        if (c->model != t->routed || c->why == METALLM__WHY_JUDGE)
+            continue;
+        t->end.routed.texts++;
+        t->end.routed.right += c->label == (int32_t)gold;
+        t->end.routed.usd += c->usd > 0 ? c->usd : 0;
+        return;
+    }
 }
 
 static void add_up(struct telling *t, const struct metallm__job_row *row, uint32_t gold)
@@ -104,6 +124,7 @@ static void add_up(struct telling *t, const struct metallm__job_row *row, uint32
             s.judged = c->score;
         calls[s.call_count++] = (struct metallm__summary_call){
             .llm = c->model,
+            .is_judge = c->why == METALLM__WHY_JUDGE,
             .label = c->label < 0 ? METALLM__LABEL_NONE : (uint32_t)c->label,
             .usd = c->usd,
             .latency_ms = c->latency_ms,
@@ -118,6 +139,7 @@ static void add_up(struct telling *t, const struct metallm__job_row *row, uint32
         s.propensity = row->propensity;
         s.is_lesson = row->is_lesson;
         if (find_beliefs(t, row)) {
+            add_routed(t, row, gold);
             s.usd_of = t->usd_of;
             s.quality_of = t->quality_of;
         }
@@ -260,6 +282,7 @@ static int open_summary(struct telling *t, metallm_error *err)
         .labels = r->labels,
         .llms = r->names,
         .llm_count = r->llm_count,
+        .candidate_count = r->candidate_count,
         .budget_usd = r->o.budget_usd,
         .dial = r->o.dial,
         .target = r->o.target,
@@ -305,12 +328,11 @@ int metallm__run_tell(struct metallm__run *r, const char *path, struct metallm__
         rc = metallm__out_commit(&file, err);
     metallm__out_abort(&file);
     if (rc == METALLM_OK) {
-        metallm__summary_close(
-            t->summary,
-            &(struct metallm__summary_end){.texts = r->text_count,
-                                           .seconds = r->state.seconds,
-                                           .is_budget_spent = r->state.left_for_money > 0,
-                                           .cascade = r->is_cascade_known ? &r->cascade : NULL});
+        t->end.texts = r->text_count;
+        t->end.seconds = r->state.seconds;
+        t->end.is_budget_spent = r->state.left_for_money > 0;
+        t->end.cascade = r->is_cascade_known ? &r->cascade : NULL;
+        metallm__summary_close(t->summary, &t->end);
         *out = t->summary;
     } else {
         metallm__summary_free(t->summary);

@@ -8,6 +8,15 @@
 #include "base/mem.h"
 #include "classify/run_inner.h"
 
+/* The chance with which the LLM that gave the answer was drawn; NaN: it was not drawn. */
+static double propensity_of(const struct metallm__item *i)
+{
+    const bool is_drawn = i->view != NULL && i->call_count > 0 &&
+                          i->calls[0].why == METALLM__WHY_ROUTED && i->calls[0].model == i->model &&
+                          i->model == i->decision.chosen;
+    return is_drawn ? i->decision.propensity : NAN;
+}
+
 static int write_end(struct metallm__store *s, int64_t job, const struct metallm__item *i,
                      metallm_error *err)
 {
@@ -18,7 +27,7 @@ static int write_end(struct metallm__store *s, int64_t job, const struct metallm
         .model = i->model,
         .how = i->how,
         .confidence = i->confidence,
-        .propensity = i->view != NULL ? i->decision.propensity : NAN,
+        .propensity = propensity_of(i),
         .usd = i->usd,
         .lost_usd = i->lost_usd,
         .latency_ms = i->latency_ms,

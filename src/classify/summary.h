@@ -74,6 +74,12 @@ struct metallm__summary_end {
     double seconds;                         /* of this run; NaN: not known */
     bool is_budget_spent;                   /* texts were left for want of money */
     const struct metallm__cascade *cascade; /* in force at the end; NULL: none */
+    /* What the router would have reached on texts that every LLM was asked for, in the cascade's
+     * place; texts 0: not known. */
+    struct {
+        uint64_t texts, right;
+        double usd;
+    } routed;
 };
 void metallm__summary_close(struct metallm__summary *s, const struct metallm__summary_end *end);
 

@@ -127,6 +127,11 @@ static void write_cascade(struct metallm__jw *j, const struct metallm__summary *
     real(j, "learned_accuracy", c->accuracy);
     real(j, "learned_usd_a_text", c->usd);
     flag(j, "is_target_met", c->is_target_met);
+    const uint64_t routed = s->end.routed.texts;
+    metallm__jw_name(j, "routed_texts");
+    metallm__jw_count(j, routed);
+    real(j, "routed_accuracy", routed > 0 ? (double)s->end.routed.right / (double)routed : NAN);
+    real(j, "routed_usd_a_text", routed > 0 ? s->end.routed.usd / (double)routed : NAN);
     metallm__jw_close(j, '}');
 }
 

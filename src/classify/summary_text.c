@@ -132,6 +132,18 @@ static void write_cascade(const struct metallm__summary *s, struct metallm__buf 
         metallm__buf_printf(out, "; when learned: %s right%s", percent(c->accuracy).text,
                             c->is_target_met ? "" : ", below the target");
     metallm__buf_puts(out, "\n");
+    if (s->end.routed.texts == 0)
+        return;
+    struct metallm__share right;
+    metallm__wilson(s->end.routed.right, s->end.routed.texts, &right);
+    metallm__buf_printf(out,
+                        "on %llu texts that all were asked for: the cascade %s right at $%s a "
+                        "text,",
+                        (unsigned long long)right.of, percent(c->accuracy).text,
+                        number(c->usd, 4).text);
+    metallm__buf_printf(out, "\nthe router %s [%s, %s] at $%s a text\n", percent(right.value).text,
+                        percent(right.low).text, percent(right.high).text,
+                        number(s->end.routed.usd / (double)right.of, 4).text);
 }
 
 void metallm__summary_text(const struct metallm__summary *s, struct metallm__buf *out)

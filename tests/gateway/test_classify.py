@@ -347,8 +347,11 @@ class Lessons(ClassifyTest):
         self.small.behave = logprobs(sure, lambda said: -0.02 if said == "up" else -0.9)
         self.big.behave = logprobs(label_of, lambda said: -0.05)
         self.write(400)
-        self.classify("--cascade", "--gold", "label", "--lessons", "60", "--logprobs", "3",
-                      "--target", "0.95", "-o", "out.csv")
+        told = json.loads(self.classify("--cascade", "--gold", "label", "--lessons", "60",
+                                        "--logprobs", "3", "--target", "0.95", "-o", "out.csv",
+                                        "--json").stdout)
+        self.assertEqual([m["llm"] for m in told["cascade"]["stages"]], ["small", "big"])
+        self.assertEqual(told["cascade"]["routed_texts"], 60)
         rows = self.rows()[150:]
         right = sum(r["label"] == ("up" if int(r["id"][1:]) % 3 == 0 else "down") for r in rows)
         self.assertGreater(right, 0.93 * len(rows))
