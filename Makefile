@@ -21,11 +21,11 @@ test: ## sets up and runs everything (scripts/test)
 check: ## the suites under AddressSanitizer and UndefinedBehaviorSanitizer
 	scripts/test asan
 
-check-live: ## the gateway before two real small LLMs (fetches 355 MB)
+check-live: ## the gateway and classify before two real small LLMs (fetches 355 MB)
 	scripts/setup test
 	scripts/venv live tests/gateway/requirements-live.txt
 	CC=gcc scripts/build build-gcc -Dtests=enabled -Ddeveloper=true
-	meson test -C build-gcc --no-rebuild --print-errorlogs gateway-live
+	meson test -C build-gcc --no-rebuild --print-errorlogs gateway-live gateway-classify_live
 
 tsan: ## the threaded suites under ThreadSanitizer
 	CC=gcc scripts/build build-tsan -Dtests=enabled -Db_sanitize=thread --optimization=1

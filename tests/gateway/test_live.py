@@ -3,38 +3,20 @@
 """Real LLMs: SmolLM2-135M and Gemma-270M behind llama.cpp's server, routed, streamed, with feedback.
 
 'make check-live' fetches them (355 MB) and runs this; without them the tests are skipped."""
-import os
-import pathlib
-import subprocess
 import unittest
 
-from support.gateway import SLOW, GatewayTest, free_port, raw, wait_for
+from support.gateway import SLOW, GatewayTest, raw
+from support.real_llms import needs_real_llms, start
 
-CACHE = pathlib.Path(os.environ.get("METALLM_CACHE") or os.path.join(
-    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "metallm"))
-PYTHON = CACHE / "venv-live/bin/python"
 QUESTIONS = ["What is the capital of France?", "What is 2 + 3?", "Name a colour.",
              "Write one sentence about the sea."]
 
 
-@unittest.skipUnless((CACHE / "venv-live/ready").exists(),
-                     "the real LLMs are fetched by 'make check-live'")
+@needs_real_llms
 class RealModels(GatewayTest):
     @classmethod
     def setUpClass(cls):
-        cls.ports, cls.servers = {}, []
-        for name in ("smollm2", "gemma"):
-            cls.ports[name] = free_port()
-            log = open(f"/tmp/metallm-live-{os.getpid()}-{name}.log", "wb")
-            cls.addClassCleanup(os.unlink, log.name)
-            cls.servers.append(subprocess.Popen(
-                [PYTHON, pathlib.Path(__file__).parent / "support/llama.py", name,
-                 str(cls.ports[name]), str(CACHE)], stdout=log, stderr=log))
-            log.close()
-            cls.addClassCleanup(cls.servers[-1].wait)
-            cls.addClassCleanup(cls.servers[-1].kill)
-        for port in cls.ports.values():
-            wait_for(lambda p=port: healthy(p), 120, "the LLM is loaded")
+        start(cls)
 
     def gateway_of(self, **router):
         return self.gateway({
@@ -83,14 +65,6 @@ class RealModels(GatewayTest):
             raw(gateway.port, b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: "
                 + str(len(body)).encode() + b"\r\n\r\n" + body, timeout=0.3)
         self.assertEqual(gateway.chat(QUESTIONS[1], model="smollm2", max_tokens=2).status, 200)
-
-
-def healthy(port):
-    try:
-        return raw(port, b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-                   timeout=2).startswith(b"HTTP/1.1 200")
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

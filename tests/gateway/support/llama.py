@@ -25,6 +25,10 @@ def main():
     params.port, params.n_parallel, params.n_ctx = port, 2, 4096
     params.model_alias = {name}
     params.n_predict, params.use_jinja = 64, True
+    # One thread each, asleep between requests: two servers and a gateway share few processors.
+    for threads in (params.cpuparams, params.cpuparams_batch):
+        threads.n_threads, threads.poll = 1, 0
+    params.swa_full = True  # keeps the beginning of a prompt that many requests share
     if name == "gemma":  # a base model: it has no template of its own
         params.chat_template = ("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n"
                                 "{% endfor %}assistant:")
