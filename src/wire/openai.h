@@ -26,12 +26,18 @@ int metallm__openai_option_in(struct metallm__openai_reading *r, struct metallm_
 /* A member that is not known. */
 void metallm__openai_other_in(struct metallm__openai_reading *r, struct metallm__span name);
 int metallm__openai_messages_in(struct metallm__openai_reading *r, yyjson_val *v);
-/* What a message's LLM thought: what stands before its content, and what stands before this tool
- * call. SIZE_MAX: before the content. */
-int metallm__openai_reasoning_in(yyjson_val *message, struct metallm__part_list *parts,
-                                 metallm_error *err);
-int metallm__openai_details_in(yyjson_val *message, size_t call, struct metallm__part_list *parts,
-                               metallm_error *err);
+/* What is left of a message's reasoning_details, which stand in the order of the calls that they
+ * belong to. */
+struct metallm__openai_details {
+    yyjson_arr_iter items;
+    yyjson_val *next; /* NULL: none */
+};
+/* What the LLM thought before its content; the rest is left in *d. */
+int metallm__openai_reasoning_in(yyjson_val *message, struct metallm__openai_details *d,
+                                 struct metallm__part_list *parts, metallm_error *err);
+/* What it thought before this call. */
+int metallm__openai_details_in(struct metallm__openai_details *d, int64_t call,
+                               struct metallm__part_list *parts, metallm_error *err);
 int metallm__openai_talk_in(yyjson_val *root, struct metallm__pool *pool, struct metallm__talk *out,
                             const char **param, metallm_error *err);
 

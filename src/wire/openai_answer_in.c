@@ -201,21 +201,23 @@ static int add_call(struct metallm__part_list *parts, yyjson_val *call, metallm_
 
 static int add_parts(struct metallm__part_list *parts, yyjson_val *message, metallm_error *err)
 {
-    size_t at = 0;
-    int rc = metallm__openai_reasoning_in(message, parts, err);
+    struct metallm__openai_details details;
+    int64_t at = 0;
+    int rc = metallm__openai_reasoning_in(message, &details, parts, err);
     if (rc != METALLM_OK)
         return rc;
     add_pieces(parts, METALLM__PART_TEXT, yyjson_obj_get(message, "content"));
     add_text(parts, METALLM__PART_REFUSAL, metallm__wire_text(yyjson_obj_get(message, "refusal")));
     yyjson_arr_iter i = yyjson_arr_iter_with(yyjson_obj_get(message, "tool_calls"));
     for (yyjson_val *call; (call = yyjson_arr_iter_next(&i)) != NULL; at++) {
-        rc = metallm__openai_details_in(message, at, parts, err);
+        rc = metallm__openai_details_in(&details, at, parts, err);
         if (rc == METALLM_OK)
             rc = add_call(parts, call, err);
         if (rc != METALLM_OK)
             return rc;
     }
-    return metallm__pool_check(parts->pool, err);
+    rc = metallm__openai_details_in(&details, INT64_MAX, parts, err); /* behind the last one */
+    return rc == METALLM_OK ? metallm__pool_check(parts->pool, err) : rc;
 }
 
 int metallm__openai_said_in(yyjson_val *root, struct metallm__pool *pool, struct metallm__said *out,

@@ -135,29 +135,48 @@ static int add_reasoning(struct metallm__part_list *parts, struct metallm__span 
     return METALLM_OK;
 }
 
-int metallm__openai_details_in(yyjson_val *message, size_t call, struct metallm__part_list *parts,
-                               metallm_error *err)
+/* The call that a piece stands before; -1: it stands before the content. */
+static int64_t place_of(yyjson_val *item)
 {
-    yyjson_arr_iter i = yyjson_arr_iter_with(yyjson_obj_get(message, "reasoning_details"));
-    for (yyjson_val *item; (item = yyjson_arr_iter_next(&i)) != NULL;) {
-        uint64_t before = 0;
-        bool is_of_call = metallm__json_count(yyjson_obj_get(item, "tool_call"), 1u << 20, &before);
-        if (is_of_call ? before != call : call != SIZE_MAX)
-            continue;
-        int rc = add_reasoning(parts, metallm__wire_text(yyjson_obj_get(item, "text")),
-                               metallm__wire_text(yyjson_obj_get(item, "signature")), err);
+    uint64_t call = 0;
+    bool is_of_call = metallm__json_count(yyjson_obj_get(item, "tool_call"), UINT32_MAX, &call);
+    return is_of_call ? (int64_t)call : -1;
+}
+
+int metallm__openai_details_in(struct metallm__openai_details *d, int64_t call,
+                               struct metallm__part_list *parts, metallm_error *err)
+{
+    for (; d->next != NULL && place_of(d->next) <= call;
+         d->next = yyjson_arr_iter_next(&d->items)) {
+        int rc = add_reasoning(parts, metallm__wire_text(yyjson_obj_get(d->next, "text")),
+                               metallm__wire_text(yyjson_obj_get(d->next, "signature")), err);
         if (rc != METALLM_OK)
             return rc;
     }
     return METALLM_OK;
 }
 
-int metallm__openai_reasoning_in(yyjson_val *message, struct metallm__part_list *parts,
-                                 metallm_error *err)
+/* Other servers have an array of this name, too, which repeats the text in another shape. */
+static bool has_signature(yyjson_val *details)
 {
+    yyjson_arr_iter i = yyjson_arr_iter_with(details);
+    for (yyjson_val *item; (item = yyjson_arr_iter_next(&i)) != NULL;)
+        if (yyjson_is_str(yyjson_obj_get(item, "signature")))
+            return true;
+    return false;
+}
+
+int metallm__openai_reasoning_in(yyjson_val *message, struct metallm__openai_details *d,
+                                 struct metallm__part_list *parts, metallm_error *err)
+{
+    yyjson_val *details = yyjson_obj_get(message, "reasoning_details");
     yyjson_val *text = yyjson_obj_get(message, "reasoning_content");
-    if (yyjson_arr_size(yyjson_obj_get(message, "reasoning_details")) > 0)
-        return metallm__openai_details_in(message, SIZE_MAX, parts, err);
+    *d = (struct metallm__openai_details){.next = NULL};
+    if (has_signature(details)) {
+        d->items = yyjson_arr_iter_with(details);
+        d->next = yyjson_arr_iter_next(&d->items);
+        return metallm__openai_details_in(d, -1, parts, err);
+    }
     if (!yyjson_is_str(text))
         text = yyjson_obj_get(message, "reasoning");
     return add_reasoning(parts, metallm__wire_text(text),
@@ -186,12 +205,12 @@ static int add_call(struct metallm__openai_reading *r, struct metallm__span id,
 }
 
 static int read_calls(struct metallm__openai_reading *r, yyjson_val *message,
-                      struct metallm__part_list *parts)
+                      struct metallm__openai_details *d, struct metallm__part_list *parts)
 {
-    size_t at = 0;
+    int64_t at = 0;
     yyjson_arr_iter i = yyjson_arr_iter_with(yyjson_obj_get(message, "tool_calls"));
     for (yyjson_val *call; (call = yyjson_arr_iter_next(&i)) != NULL; at++) {
-        int rc = metallm__openai_details_in(message, at, parts, r->err);
+        int rc = metallm__openai_details_in(d, at, parts, r->err);
         if (rc == METALLM_OK && yyjson_equals_str(yyjson_obj_get(call, "type"), "custom"))
             metallm__openai_other_in(r, (struct metallm__span)METALLM__SPAN("custom tools"));
         else if (rc == METALLM_OK)
@@ -200,7 +219,7 @@ static int read_calls(struct metallm__openai_reading *r, yyjson_val *message,
         if (rc != METALLM_OK)
             return rc;
     }
-    return METALLM_OK;
+    return metallm__openai_details_in(d, INT64_MAX, parts, r->err); /* behind the last one */
 }
 
 static int read_assistant(struct metallm__openai_reading *r, yyjson_val *message,
@@ -208,7 +227,8 @@ static int read_assistant(struct metallm__openai_reading *r, yyjson_val *message
 {
     yyjson_val *refusal = yyjson_obj_get(message, "refusal");
     yyjson_val *function = yyjson_obj_get(message, "function_call");
-    int rc = metallm__openai_reasoning_in(message, parts, r->err);
+    struct metallm__openai_details details;
+    int rc = metallm__openai_reasoning_in(message, &details, parts, r->err);
     if (rc == METALLM_OK)
         rc = read_content(r, yyjson_obj_get(message, "content"), parts);
     if (rc == METALLM_OK && yyjson_is_str(refusal) && yyjson_get_len(refusal) > 0) {
@@ -220,7 +240,7 @@ static int read_assistant(struct metallm__openai_reading *r, yyjson_val *message
     if (rc == METALLM_OK && yyjson_is_obj(yyjson_obj_get(message, "audio")))
         metallm__openai_use(r, METALLM__FEATURE_STATE); /* what was said is at the provider's */
     if (rc == METALLM_OK)
-        rc = read_calls(r, message, parts);
+        rc = read_calls(r, message, &details, parts);
     if (rc == METALLM_OK && yyjson_is_obj(function)) /* functions are called by name alone */
         rc = add_call(r, metallm__wire_text(yyjson_obj_get(function, "name")), function,
                       "messages.function_call", parts);

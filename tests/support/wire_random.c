@@ -371,6 +371,8 @@ void random_said(struct wire_random *r, struct metallm__said *out)
                                             .name = name(r, "tool"),
                                             .text = json_object(r)};
     }
+    if (has_seals && !r->is_text_first) /* as Gemini's, in an empty text at the end */
+        n = add_sealed(r, parts, n);
     int64_t input = metallm__rng_below(&r->rng, 100000), output = metallm__rng_below(&r->rng, 9999);
     *out =
         (struct metallm__said){.id = name(r, "answer"),

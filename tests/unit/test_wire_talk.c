@@ -194,6 +194,74 @@ static void answers_keep_their_meaning(void **state)
             said_there_and_back(&pairs[i], seed);
 }
 
+/* A request whose history is this answer, as the client got it. */
+static void write_history(const struct pair *p, yyjson_val *answer, struct metallm__buf *out)
+{
+    static const char *const heads[METALLM__WIRE_KINDS] = {
+        [METALLM__WIRE_CHAT] = "{\"model\":\"m\",\"messages\":[",
+        [METALLM__WIRE_RESPONSES] = "{\"model\":\"m\",\"input\":",
+        [METALLM__WIRE_MESSAGES] = "{\"model\":\"m\",\"max_tokens\":1,\"messages\":["
+                                   "{\"role\":\"assistant\",\"content\":"};
+    static const char *const tails[METALLM__WIRE_KINDS] = {[METALLM__WIRE_CHAT] = "]}",
+                                                           [METALLM__WIRE_RESPONSES] = "}",
+                                                           [METALLM__WIRE_MESSAGES] = "}]}"};
+    yyjson_val *choice = yyjson_arr_get_first(yyjson_obj_get(answer, "choices"));
+    yyjson_val *history = p->kind == METALLM__WIRE_CHAT        ? yyjson_obj_get(choice, "message")
+                          : p->kind == METALLM__WIRE_RESPONSES ? yyjson_obj_get(answer, "output")
+                                                               : yyjson_obj_get(answer, "content");
+    size_t n = 0;
+    char *text = yyjson_val_write(history, 0, &n);
+    metallm__buf_puts(out, heads[p->kind]);
+    metallm__buf_add(out, text, n);
+    metallm__buf_puts(out, tails[p->kind]);
+    free(text);
+}
+
+/* What a client got and gives back is what it was, reasoning of whatever LLM with it. */
+static void history_there_and_back(const struct pair *p, uint64_t seed)
+{
+    struct wire_random r = random_for(p, seed);
+    const struct metallm__wire_request asked = {.kind = p->kind};
+    struct metallm__wire_request request;
+    const struct metallm__talk *talk = NULL;
+    struct metallm__said said, back;
+    struct metallm__buf answer, history;
+    metallm_error err = {0};
+    metallm__buf_init(&answer, POOL_BYTES);
+    metallm__buf_init(&history, POOL_BYTES);
+    r.seals[0] = "gemini", r.seals[1] = "bedrock";
+    random_said(&r, &said);
+    int rc = metallm__surface_of(p->kind)->said_out(&said, &asked, said.model, 1, &answer, &err);
+    yyjson_doc *doc = parse(metallm__span(answer.data, answer.len));
+    write_history(p, yyjson_doc_get_root(doc), &history);
+    struct metallm__span text = metallm__span(history.data, history.len);
+    if (rc == METALLM_OK)
+        rc = metallm__wire_request_read(&request, p->kind, text, NULL, &err);
+    if (rc == METALLM_OK)
+        rc = metallm__wire_request_talk(&request, &talk, &err);
+    if (rc != METALLM_OK)
+        fail_with(p, seed, err.message, text);
+    back = said;
+    back.parts = talk->turns[0].parts;
+    back.part_count = talk->turns[0].part_count;
+    const char *why = talk->turn_count == 1 ? said_difference(&said, &back) : "several turns";
+    if (why[0] != '\0')
+        fail_with(p, seed, why, text);
+    yyjson_doc_free(doc);
+    metallm__wire_request_fini(&request);
+    metallm__buf_fini(&answer);
+    metallm__buf_fini(&history);
+    metallm__pool_fini(&r.pool);
+}
+
+static void answers_come_back_as_they_were(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PAIR_COUNT; i++)
+        for (uint64_t seed = 0; seed < 3000; seed++)
+            history_there_and_back(&pairs[i], seed);
+}
+
 /* ---- Streams. ---- */
 
 /* What the surface tells, as a client gets it. */
@@ -433,6 +501,7 @@ int main(void)
         cmocka_unit_test(talks_keep_their_meaning),
         cmocka_unit_test(what_is_routed_on_is_the_same_in_every_surface),
         cmocka_unit_test(answers_keep_their_meaning),
+        cmocka_unit_test(answers_come_back_as_they_were),
         cmocka_unit_test(streams_keep_their_meaning),
         cmocka_unit_test(every_pair_keeps_the_meaning),
     };
