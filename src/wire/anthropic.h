@@ -42,13 +42,19 @@ int metallm__anthropic_delta_out(struct metallm__telling *t, const struct metall
                                  struct metallm__buf *events, struct metallm__buf *usage,
                                  struct metallm__buf *last, metallm_error *err);
 
-/* Is anything of these turns said? Tells in out->dropped what is not. */
-bool metallm__anthropic_has_content(const struct metallm__turn *turns, size_t count,
+/* Some turns, of which those of this role are said as one message. */
+struct metallm__anthropic_turns {
+    const struct metallm__turn *turns;
+    size_t count;
+    enum metallm__role role;
+};
+/* Is anything of them said? Tells in out->dropped what is not. */
+bool metallm__anthropic_has_content(const struct metallm__anthropic_turns *t,
                                     struct metallm__wire_out *out);
-/* These turns as the content of one message: a string or an array of blocks. METALLM_EINVAL: a kind
- * of image or document that the API does not take. */
-int metallm__anthropic_content_out(struct metallm__jw *j, const struct metallm__turn *turns,
-                                   size_t count, metallm_error *err);
+/* The content of that message: a string or an array of blocks. METALLM_EINVAL: a kind of image or
+ * document that the API does not take. */
+int metallm__anthropic_content_out(struct metallm__jw *j, const struct metallm__anthropic_turns *t,
+                                   metallm_error *err);
 void metallm__anthropic_cache_out(struct metallm__jw *j, enum metallm__cache_mark cache);
 /* A call's id, which may only be of letters, digits, "_" and "-": any other byte as "_XX". */
 void metallm__anthropic_call_id(struct metallm__jw *j, struct metallm__span id);

@@ -49,18 +49,30 @@ static bool is_told(const struct metallm__part *p)
     }
 }
 
-bool metallm__anthropic_has_content(const struct metallm__turn *turns, size_t count,
+/* The next part of them that is said, behind *i and *k; NULL: there is none. */
+static const struct metallm__part *next_part(const struct metallm__anthropic_turns *t, size_t *i,
+                                             size_t *k)
+{
+    for (; *i < t->count; ++*i, *k = 0)
+        while (t->turns[*i].role == t->role && *k < t->turns[*i].part_count) {
+            const struct metallm__part *p = &t->turns[*i].parts[(*k)++];
+            if (is_told(p))
+                return p;
+        }
+    return NULL;
+}
+
+bool metallm__anthropic_has_content(const struct metallm__anthropic_turns *t,
                                     struct metallm__wire_out *out)
 {
-    bool has_any = false;
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < turns[i].part_count; k++) {
-            const struct metallm__part *p = &turns[i].parts[k];
-            has_any |= is_told(p);
+    for (size_t i = 0; i < t->count; i++)
+        for (size_t k = 0; t->turns[i].role == t->role && k < t->turns[i].part_count; k++) {
+            const struct metallm__part *p = &t->turns[i].parts[k];
             if (p->kind == METALLM__PART_REASONING && !is_told(p))
                 out->dropped |= UINT64_C(1) << METALLM__FEATURE_REASONING_HISTORY;
         }
-    return has_any;
+    size_t i = 0, k = 0;
+    return next_part(t, &i, &k) != NULL;
 }
 
 /* ---- Images and documents. ---- */
@@ -275,39 +287,32 @@ static int write_part(struct metallm__jw *j, const struct metallm__part *p, meta
 }
 
 /* The only part, where it is one text without a mark; else NULL. */
-static const struct metallm__part *single_text(const struct metallm__turn *turns, size_t count)
+static const struct metallm__part *single_text(const struct metallm__anthropic_turns *t)
 {
-    const struct metallm__part *only = NULL;
-    for (size_t i = 0; i < count; i++)
-        for (size_t k = 0; k < turns[i].part_count; k++) {
-            const struct metallm__part *p = &turns[i].parts[k];
-            if (!is_told(p))
-                continue;
-            if (only != NULL || p->kind != METALLM__PART_TEXT || p->cache != METALLM__CACHE_NONE)
-                return NULL;
-            only = p;
-        }
-    return only;
+    size_t i = 0, k = 0;
+    const struct metallm__part *only = next_part(t, &i, &k);
+    bool is_plain = only != NULL && only->kind == METALLM__PART_TEXT &&
+                    only->cache == METALLM__CACHE_NONE && next_part(t, &i, &k) == NULL;
+    return is_plain ? only : NULL;
 }
 
 /* Results stand before all else, as the API demands. */
-int metallm__anthropic_content_out(struct metallm__jw *j, const struct metallm__turn *turns,
-                                   size_t count, metallm_error *err)
+int metallm__anthropic_content_out(struct metallm__jw *j, const struct metallm__anthropic_turns *t,
+                                   metallm_error *err)
 {
-    const struct metallm__part *only = single_text(turns, count);
+    const struct metallm__part *only = single_text(t), *p;
     int rc = METALLM_OK;
     if (only != NULL) {
         metallm__jw_span(j, only->text);
         return METALLM_OK;
     }
     metallm__jw_open(j, '[');
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < count; i++)
-            for (size_t k = 0; rc == METALLM_OK && k < turns[i].part_count; k++) {
-                const struct metallm__part *p = &turns[i].parts[k];
-                if (is_told(p) && (p->kind == METALLM__PART_RESULT) == (pass == 0))
-                    rc = write_part(j, p, err);
-            }
+    for (int pass = 0; pass < 2; pass++) {
+        size_t i = 0, k = 0;
+        while (rc == METALLM_OK && (p = next_part(t, &i, &k)) != NULL)
+            if ((p->kind == METALLM__PART_RESULT) == (pass == 0))
+                rc = write_part(j, p, err);
+    }
     metallm__jw_close(j, ']');
     return rc;
 }

@@ -2,8 +2,9 @@
  * anthropic_request_out.c - a talk as the body of POST /messages. Content blocks:
  * anthropic_blocks_out.c. What the Claude models take of it differs by their version, which is read
  * from their names: before 4.6 thinking has a budget of tokens, since then it is adaptive with
- * output_config.effort; since 4.7 there are no sampling options. Source: Anthropic's "Migration
- * guide" and "Thinking" (2026-11). */
+ * output_config.effort; since 4.7 there are no sampling options, and 4.8 is the first to take
+ * system messages among the others. Source: Anthropic's "Migration guide", "Thinking" and
+ * "Mid-conversation system messages" (2026-11). */
 #include <math.h>
 
 #include "base/error.h"
@@ -13,8 +14,9 @@
 
 /* ---- Versions. ---- */
 
-#define VERSION_ADAPTIVE  406u /* the first that thinks so */
-#define VERSION_UNSAMPLED 407u /* the first without sampling options */
+#define VERSION_ADAPTIVE    406u /* the first that thinks so */
+#define VERSION_UNSAMPLED   407u /* the first without sampling options */
+#define VERSION_LATE_SYSTEM 408u /* the first with system messages among the others */
 
 /* A number of one or two digits at *at, which moves behind it; false: none (a date has more). */
 static bool take_number(struct metallm__span *at, unsigned *out)
@@ -64,54 +66,87 @@ static size_t leading_systems(const struct metallm__talk *talk)
     return n;
 }
 
-static const char *role_name(enum metallm__role role)
+/* The turns of one role among these as a message; *told: there was something to say. */
+static int write_message(struct metallm__jw *j, const struct metallm__anthropic_turns *t,
+                         struct metallm__wire_out *out, bool *told, metallm_error *err)
 {
     static const char *const names[] = {"system", "user", "assistant"};
-    return names[role];
+    *told = metallm__anthropic_has_content(t, out);
+    if (!*told)
+        return METALLM_OK;
+    metallm__jw_open(j, '{');
+    metallm__jw_name(j, "role");
+    metallm__jw_text(j, names[t->role]);
+    metallm__jw_name(j, "content");
+    int rc = metallm__anthropic_content_out(j, t, err);
+    metallm__jw_close(j, '}');
+    return rc;
+}
+
+/* What stands between two of the assistant's turns: the user's, and then what the system says
+ * there, which must follow a user's message. */
+static int write_exchange(struct metallm__jw *j, struct metallm__anthropic_turns *t,
+                          const struct metallm__wire_target *to, struct metallm__wire_out *out,
+                          bool *told, metallm_error *err)
+{
+    bool has_system = false;
+    unsigned version = metallm__anthropic_version(to->model);
+    t->role = METALLM__ROLE_USER;
+    int rc = write_message(j, t, out, told, err);
+    t->role = METALLM__ROLE_SYSTEM;
+    if (rc != METALLM_OK || !metallm__anthropic_has_content(t, out))
+        return rc;
+    if (version != 0 && version < VERSION_LATE_SYSTEM)
+        return metallm__error_set(err, METALLM_EINVAL,
+                                  "late system messages cannot be said to '%.*s'",
+                                  (int)(to->model.n < 64 ? to->model.n : 64), to->model.p);
+    if (!*told)
+        return metallm__error_set(err, METALLM_EINVAL,
+                                  "late system messages can be said to anthropic only beside a "
+                                  "user's");
+    return write_message(j, t, out, &has_system, err);
 }
 
 /* Turns of one role that follow each other are one message, as the results of parallel calls must
  * be. */
 static int write_messages(const struct metallm__talk *talk, struct metallm__jw *j, size_t at,
-                          struct metallm__wire_out *out, metallm_error *err)
+                          const struct metallm__wire_target *to, struct metallm__wire_out *out,
+                          metallm_error *err)
 {
-    size_t told = 0;
+    bool has_any = false, told;
+    int rc = METALLM_OK;
     metallm__jw_name(j, "messages");
     metallm__jw_open(j, '[');
-    for (size_t end; at < talk->turn_count; at = end) {
-        for (end = at + 1; end < talk->turn_count && talk->turns[end].role == talk->turns[at].role;)
+    for (size_t end; rc == METALLM_OK && at < talk->turn_count; at = end) {
+        bool is_assistant = talk->turns[at].role == METALLM__ROLE_ASSISTANT;
+        for (end = at + 1; end < talk->turn_count &&
+                           is_assistant == (talk->turns[end].role == METALLM__ROLE_ASSISTANT);)
             end++;
-        const struct metallm__turn *turns = &talk->turns[at];
-        if (!metallm__anthropic_has_content(turns, end - at, out))
-            continue;
-        metallm__jw_open(j, '{');
-        metallm__jw_name(j, "role");
-        metallm__jw_text(j, role_name(turns->role));
-        metallm__jw_name(j, "content");
-        int rc = metallm__anthropic_content_out(j, turns, end - at, err);
-        if (rc != METALLM_OK)
-            return rc;
-        metallm__jw_close(j, '}');
-        told++;
+        struct metallm__anthropic_turns t = {&talk->turns[at], end - at, METALLM__ROLE_ASSISTANT};
+        rc = is_assistant ? write_message(j, &t, out, &told, err)
+                          : write_exchange(j, &t, to, out, &told, err);
+        has_any |= told;
     }
     metallm__jw_close(j, ']');
-    return told > 0 ? METALLM_OK
-                    : metallm__error_set(err, METALLM_EINVAL,
-                                         "anthropic needs a message with content beside the "
-                                         "system's");
+    return rc != METALLM_OK || has_any
+               ? rc
+               : metallm__error_set(err, METALLM_EINVAL,
+                                    "anthropic needs a message with content beside the system's");
 }
 
 static int write_turns(const struct metallm__talk *talk, struct metallm__jw *j,
-                       struct metallm__wire_out *out, metallm_error *err)
+                       const struct metallm__wire_target *to, struct metallm__wire_out *out,
+                       metallm_error *err)
 {
     size_t systems = leading_systems(talk);
-    if (metallm__anthropic_has_content(talk->turns, systems, out)) {
+    const struct metallm__anthropic_turns first = {talk->turns, systems, METALLM__ROLE_SYSTEM};
+    if (metallm__anthropic_has_content(&first, out)) {
         metallm__jw_name(j, "system");
-        int rc = metallm__anthropic_content_out(j, talk->turns, systems, err);
+        int rc = metallm__anthropic_content_out(j, &first, err);
         if (rc != METALLM_OK)
             return rc;
     }
-    return write_messages(talk, j, systems, out, err);
+    return write_messages(talk, j, systems, to, out, err);
 }
 
 /* ---- Options. ---- */
@@ -364,7 +399,7 @@ int metallm__anthropic_talk_out(const struct metallm__talk *talk,
     metallm__jw_json(&j, t->model_json);
     metallm__jw_name(&j, "max_tokens");
     metallm__jw_count(&j, max_tokens);
-    int rc = write_turns(talk, &j, out, err);
+    int rc = write_turns(talk, &j, t, out, err);
     if (rc == METALLM_OK)
         rc = write_sampling(talk, &j, t, err);
     if (rc == METALLM_OK)

@@ -205,6 +205,14 @@ static const struct {
      "messages",
      HEAD ",\"messages\":[" USER("[{\"type\":\"text\",\"text\":\"hi\"},{\"type\":\"text\",\"text\":"
                                  "\"you\"}]") ",{\"role\":\"system\",\"content\":\"now brief\"}]}"},
+    /* What the system says late goes behind what the user says there. */
+    {MESSAGES(
+         HI "," ASSISTANT("\"ho\"") ",{\"role\":\"system\",\"content\":\"brief\"}," USER("\"so\"")),
+     "user: text text=hi;\nassistant: text text=ho;\nsystem: text text=brief;\nuser: text "
+     "text=so;\n uses=late system messages",
+     HEAD ",\"messages\":[" HI
+          "," ASSISTANT("\"ho\"") "," USER("\"so\"") ",{\"role\":\"system\","
+                                                     "\"content\":\"brief\"}]}"},
 };
 
 static void requests_mean_the_same_here_and_there(void **state)
@@ -455,6 +463,38 @@ static void models_are_told_what_they_take(void **state)
     }
 }
 
+static void late_system_messages_need_a_place(void **state)
+{
+    static const struct {
+        const char *model, *messages;
+        int rc;
+    } rows[] = {
+        {"claude-opus-4-8", HI ",{\"role\":\"system\",\"content\":\"b\"}", METALLM_OK},
+        {"claude-opus-4-7", HI ",{\"role\":\"system\",\"content\":\"b\"}", METALLM_EINVAL},
+        {"claude-opus-4-7", HI ",{\"role\":\"system\",\"content\":\"\"}", METALLM_OK},
+        {"claude-opus-4-8", HI "," ASSISTANT("\"a\"") ",{\"role\":\"system\",\"content\":\"b\"}",
+         METALLM_EINVAL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct metallm__wire_target to = {.model = metallm__span_of(rows[i].model),
+                                                .model_json = METALLM__SPAN("\"\"")};
+        struct metallm__wire_out out = {.is_translated = true};
+        struct metallm__pool pool;
+        struct metallm__talk t;
+        yyjson_doc *doc = NULL;
+        const char *param;
+        char body[512];
+        snprintf(body, sizeof body, "{\"messages\":[%s]}", rows[i].messages);
+        assert_int_equal(read_talk(body, &doc, &pool, &t, &param, NULL), METALLM_OK);
+        metallm__buf_init(&out.made, POOL_BYTES_MAX);
+        assert_int_equal(metallm__wire_anthropic.talk_out(&t, &to, &out, NULL), rows[i].rc);
+        metallm__wire_out_fini(&out);
+        metallm__pool_fini(&pool);
+        yyjson_doc_free(doc);
+    }
+}
+
 static void the_head_tells_key_and_version(void **state)
 {
     const struct metallm__wire_out body = {.version = METALLM__SPAN("2026-10-21"),
@@ -508,6 +548,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_said_is_refused_or_told),
         cmocka_unit_test(other_llms_reasoning_is_taken_out_of_native_bodies),
         cmocka_unit_test(models_are_told_what_they_take),
+        cmocka_unit_test(late_system_messages_need_a_place),
         cmocka_unit_test(the_head_tells_key_and_version),
         cmocka_unit_test(every_lack_of_memory_is_told),
     };

@@ -164,7 +164,7 @@ ROWS = [
     Row("prefill", turns=[user(), ("assistant", ("text", "The capital is"))],
         features=("prefill",), only=("chat", "messages", "responses")),
     Row("late system message", turns=[
-        user("Hello."), ("assistant", ("text", "Hello!")), ("system", ("text", "Be brief.")), user()],
+        user("Hello."), ("assistant", ("text", "Hello!")), user(), ("system", ("text", "Be brief."))],
         features=("late system messages",), only=("chat", "responses")),
     Row("several choices", options={"n": 2}, features=("several choices",), stream=False),
     Row("logprobs", options={"logprobs": True}, features=("logprobs",), stream=False,

@@ -85,6 +85,9 @@ def read_messages(messages):
             merged.append((message["role"], list(blocks)))
     turns, waiting = [], []
     for i, (role, blocks) in enumerate(merged):
+        must(role != "system" or (merged[i - 1][0] == "user" and (
+            i + 1 == len(merged) or merged[i + 1][0] == "assistant")),
+             "a system message must follow a user's, and be last or before an assistant's")
         results = [b["tool_use_id"] for b in blocks if b["type"] == "tool_result"]
         must(role == "user" or not results, "tool_result blocks belong to the user")
         must(sorted(results) == sorted(waiting),
