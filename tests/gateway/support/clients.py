@@ -45,6 +45,15 @@ def as_json(model):
     return model.to_dict(mode="json") if hasattr(model, "to_dict") else model
 
 
+def finish(outcome, surface):
+    """Puts a stream together; what is wrong with its order is told as "broken"."""
+    outcome["final"] = None
+    try:
+        outcome["final"] = FINALS[surface](outcome["events"])
+    except (AssertionError, KeyError, IndexError, TypeError, ValueError) as error:
+        outcome["broken"] = f"{type(error).__name__}: {error}"
+
+
 async def settled(value):
     """One SDK parses at once, the other when it is awaited."""
     return await value if inspect.isawaitable(value) else value
@@ -74,7 +83,7 @@ async def run(clients, job, on_event=None):
                 if on_event is not None and on_event(outcome["events"][-1]):
                     await stream.close()
                     return outcome
-            outcome["final"] = FINALS[job["surface"]](outcome["events"])
+            finish(outcome, job["surface"])
         else:
             outcome["parsed"] = as_json(await settled(raw.parse()))
             outcome["final"] = json.loads(raw.http_response.content)
@@ -83,10 +92,10 @@ async def run(clients, job, on_event=None):
     return outcome
 
 
-def run_all(base, jobs, on_event=None, **more):
+def run_all(base, jobs, on_event=None, at_once=AT_ONCE, **more):
     """All jobs by the Python SDKs, many at once; {id: outcome}. on_event(job, event): see run."""
     async def go():
-        clients, slots = Clients(base, **more), asyncio.Semaphore(AT_ONCE)
+        clients, slots = Clients(base, **more), asyncio.Semaphore(at_once)
 
         async def one(job):
             async with slots:

@@ -177,6 +177,7 @@ def merged(parts):
 
 def check_answer(surface, said, outcome, row, extras=EXTRAS):
     """Everything that a finished answer must show to a client."""
+    assert "broken" not in outcome, f"the stream: {outcome['broken']}"
     final = outcome["final"]
     if surface == "chat" and final and outcome["events"]:
         # Node's helper keeps the last piece alone of members that OpenAI does not name.
