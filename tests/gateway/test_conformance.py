@@ -311,13 +311,17 @@ class Conformance(World):
             set() if "sent" in outcome else matrix.NODE_EXTRAS))
         matrix.check_heard(heard[0].asked, row, cell.surface, cell.upstream, mark, dropped)
         if self.way(cell) == "as bytes" and not job["stream"] and "sent" in outcome:
-            self.check_bytes(cell, fake, outcome["sent"], heard[0].seen.body.decode())
+            self.check_bytes(cell, fake, outcome, heard[0])
         return f"pass, without {' and '.join(sorted(dropped))}" if dropped else "pass"
 
-    def check_bytes(self, cell, fake, sent, came):
-        wanted = re.sub(r'"model":( ?)"' + cell.upstream + '"', rf'"model":\1"{fake.model}"', sent,
-                        count=1)
+    def check_bytes(self, cell, fake, outcome, heard):
+        """Where both sides speak the same, nothing changes but the model's name."""
+        came, wanted = heard.seen.body.decode(), re.sub(
+            rf'"model":( ?)"{cell.upstream}"', rf'"model":\1"{fake.model}"', outcome["sent"], count=1)
         assert came == wanted, f"bytes were changed: {came[:300]}, not {wanted[:300]}"
+        assert outcome["came"] == heard.told, f"the answer's bytes were changed: {outcome['came']}"
+        version = heard.seen.header("anthropic-version")
+        assert cell.surface != "messages" or version == outcome["version"], f"version {version}"
 
     def judged_refusal(self, cell, outcome, heard, refused):
         error = outcome.get("error")

@@ -42,7 +42,7 @@ class Clients:
 
 
 def as_json(model):
-    return model.to_dict(mode="json") if hasattr(model, "to_dict") else model
+    return model.to_dict(mode="json", warnings=False) if hasattr(model, "to_dict") else model
 
 
 def finish(outcome, surface):
@@ -76,6 +76,7 @@ async def run(clients, job, on_event=None):
         raw = await clients.call(job["surface"])(**params)
         outcome["headers"] = {k.lower(): v for k, v in raw.headers.items()}
         outcome["sent"] = raw.http_request.content.decode()
+        outcome["version"] = raw.http_request.headers.get("anthropic-version")
         if job["stream"]:
             stream = await settled(raw.parse())
             async for event in stream:
@@ -86,7 +87,8 @@ async def run(clients, job, on_event=None):
             finish(outcome, job["surface"])
         else:
             outcome["parsed"] = as_json(await settled(raw.parse()))
-            outcome["final"] = json.loads(raw.http_response.content)
+            outcome["came"] = raw.http_response.content.decode()
+            outcome["final"] = json.loads(outcome["came"])
     except (openai.OpenAIError, anthropic.AnthropicError) as error:
         outcome["error"] = told(error)
     return outcome

@@ -41,7 +41,7 @@ class Heard:
 
     def __init__(self, seen, script, cell, asked, is_stream):
         self.seen, self.script, self.cell, self.asked = seen, script, cell, asked
-        self.is_stream, self.sent, self.gone = is_stream, 0, None
+        self.is_stream, self.sent, self.gone, self.told = is_stream, 0, None, None
         self.go = threading.Event()  # the script "wait" goes on
 
 
@@ -114,7 +114,8 @@ class Fake(Upstream):
             return await self.watch(heard, writer)
         said = scripts.SCRIPTS.get(script, scripts.SCRIPTS["text"])
         if not heard.is_stream:
-            body = json.dumps(self.whole(said, heard), ensure_ascii=False).encode()
+            heard.told = json.dumps(self.whole(said, heard), ensure_ascii=False)
+            body = heard.told.encode()
             if script == "cut":
                 await send(writer, head(length=len(body)) + body[:len(body) // 2])
                 writer.transport.abort()

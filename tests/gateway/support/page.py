@@ -8,22 +8,19 @@ INTRO = """# Conformance
 
 <!-- Made by tests/gateway/test_conformance.py, which fails where this page is not what it finds. -->
 
-What each surface of the gateway does over each upstream, found by running it: the official SDKs for
-Python and Node.js ask, the real gateway translates, and upstreams answer that check each request by
-the providers' own SDKs and service models (`tests/gateway/support/`). Each cell was asked whole and
-streamed; both what the upstream was told and what the client was given are compared in full.
+What each surface of the gateway does over each upstream, as a run of the tests found it: the official SDKs for Python and Node.js ask, the gateway translates, and upstreams answer that check every request by the providers' own SDKs and service models (`tests/gateway/support/`). Each cell is asked whole and streamed. What the upstream was told and what the client was given are compared in full.
 
 Clients: {clients}. Judges: {judges}.
 
-- **pass**: nothing was lost. Where the surface and the upstream speak the same protocol, the bytes
-  were the same but for the model's name.
-- **without ...**: a hint that does not change the answer was left out, as [protocols.md](protocols.md)
-  tells; the answer says so in `x-metallm-dropped`.
-- **no: ...**: refused with status 400, before the upstream was asked, since the protocol has no way to
-  say it; [protocols.md](protocols.md) lists these.
+`openai` stands for any server of that protocol, and `azure` for Azure's addresses by deployment with OpenAI's own limits; `bedrock` is Converse, `bedrock-invoke` InvokeModel with Titan.
+
+- **pass**: nothing was lost. Where surface and upstream speak the same protocol, the bytes were the same both ways but for the model's name.
+- **without ...**: what does not change the answer was left out, as [protocols.md](protocols.md) tells; the answer says so in `x-metallm-dropped`.
+- **no: ...**: refused with status 400 before the upstream was asked, since the protocol cannot say it; [protocols.md](protocols.md) lists these. A router passes such an LLM over, as long as it has another one.
+- **estimated**: counted by the gateway itself.
 - **–**: the surface has no way to ask for it.
 
-A router passes an LLM over that would have to refuse, as long as it has another one.
+Where the upstream answers with an error, the cell names the exception that the SDK raised: 401 and 404 are faults of the gateway's own config, so that the client reads 502.
 """
 
 
