@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""botocore as the judge of what is spoken to AWS: the signer, the reader of event streams, and the
-bodies of Converse.
+"""botocore as the judge of what is spoken to AWS: the signer, the reader of event streams, the
+bodies of Converse, and the requests of a gateway whose credentials change.
 
 METALLM_UNIT_TESTS is the folder of the unit tests' executables: test_sigv4, test_aws_events and
 test_wire_bedrock hand their module's work out over stdin and stdout."""
 import base64
 import binascii
 import datetime
+import http.server
 import json
 import os
 import pathlib
 import random
+import re
 import struct
 import subprocess
+import threading
 import unittest
 import urllib.parse
 from unittest import mock
@@ -28,6 +31,8 @@ try:
     import botocore.validate
 except ImportError:
     raise unittest.SkipTest("botocore is not installed: scripts/setup test") from None
+
+from support.gateway import GatewayTest, wait_for
 
 UNIT_TESTS = pathlib.Path(os.environ["METALLM_UNIT_TESTS"])
 SEED = 20261129
@@ -205,6 +210,91 @@ class Bodies(unittest.TestCase):
             asked = self.typed(dict(json.loads(body), modelId=name), shape, "Converse")
             report = botocore.validate.ParamValidator().validate(asked, shape)
             self.assertFalse(report.has_errors(), (report.generate_report(), body))
+
+
+class Recorder(http.server.BaseHTTPRequestHandler):
+    """Answers each request of Converse, and keeps it."""
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.seen.append((self.path, dict(self.headers), body))
+        answer = json.dumps({
+            "output": {"message": {"role": "assistant", "content": [{"text": "Hi"}]}},
+            "stopReason": "end_turn", "metrics": {"latencyMs": 1},
+            "usage": {"inputTokens": 3, "outputTokens": 1, "totalTokens": 4}}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        pass
+
+
+class Rotation(GatewayTest):
+    """Credentials in the shared files change under a gateway."""
+    KEYS = {"AKIDONE": ("secret+one", None), "AKIDTWO": ("secret/two", "tok+en==")}
+
+    def begin(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+        server.seen = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.credentials = pathlib.Path(self.folder) / "credentials"
+        self.server = server
+
+    def write(self, key_id):
+        secret, token = self.KEYS[key_id]
+        self.credentials.write_text(
+            f"[default]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
+            + (f"aws_session_token = {token}\n" if token else ""), encoding="ascii")
+
+    def check_signature(self, path, headers, body):
+        """The id of the key that the request is signed with, as botocore signs it."""
+        headers = {name.lower(): value for name, value in headers.items()}
+        key_id, names = re.match(r"AWS4-HMAC-SHA256 Credential=(\w+)/.*SignedHeaders=([\w;-]+),",
+                                 headers["authorization"]).groups()
+        secret, token = self.KEYS[key_id]
+        self.assertEqual(headers.get("x-amz-security-token"), token)
+        made = botocore.awsrequest.AWSRequest(
+            "POST", f"http://127.0.0.1:{self.server.server_port}{path}", data=body,
+            headers={n: headers[n] for n in names.split(";")
+                     if n not in ("host", "x-amz-date", "x-amz-security-token")})
+        auth = botocore.auth.SigV4Auth(
+            botocore.credentials.Credentials(key_id, secret, token), "bedrock", "eu-west-1")
+        now = datetime.datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ")
+        with mock.patch.object(botocore.auth, "get_current_datetime", lambda *a: now):
+            auth.add_auth(made)
+        self.assertEqual(headers["authorization"], made.headers["Authorization"])
+        return key_id
+
+    def test_a_reload_takes_the_new_keys_and_keeps_the_old_where_there_are_none(self):
+        self.begin()
+        self.write("AKIDONE")
+        gateway = self.gateway(
+            {"models": [{"name": "claude", "protocol": "bedrock", "region": "eu-west-1",
+                         "base_url": f"http://127.0.0.1:{self.server.server_port}",
+                         "model": "anthropic.claude-sonnet-4-6-v1:0",
+                         "price": {"input": 1.0, "output": 2.0}}], "auth": {"keys": False}},
+            environment={"AWS_SHARED_CREDENTIALS_FILE": str(self.credentials),
+                         "AWS_CONFIG_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true",
+                         "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": ""})
+
+        def key_now():
+            self.assertEqual(gateway.chat(model="claude").text(), "Hi")
+            return self.check_signature(*self.server.seen[-1])
+        self.assertEqual(key_now(), "AKIDONE")
+        self.write("AKIDTWO")
+        gateway.reload()
+        wait_for(lambda: key_now() == "AKIDTWO", what="the new key")
+        self.credentials.unlink()
+        gateway.reload()
+        self.assertEqual(key_now(), "AKIDTWO")
+        for secret, _ in self.KEYS.values():
+            self.assertNotIn(secret, gateway.log())
 
 
 if __name__ == "__main__":
