@@ -107,6 +107,9 @@ def figures(entry, model, record):
             if long_output is not None:
                 out.update(long_over=int(over[:-1]) * 1000, long_input=per_million(entry, key),
                            long_output=long_output)
+                cached = per_million(entry, f"cache_read_input_token_cost_above_{over}_tokens")
+                if cached:
+                    out["long_cached_input"] = cached
     if entry.get("max_input_tokens"):
         out["context"] = int(entry["max_input_tokens"])
     if entry.get("max_output_tokens") and entry["mode"] != "embedding":

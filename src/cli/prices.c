@@ -101,6 +101,7 @@ static void put_members(struct metallm__jw *j, const struct metallm__price *p)
     put_count(j, "long_over", p->long_over);
     put_amount(j, "long_input", p->long_input);
     put_amount(j, "long_output", p->long_output);
+    put_amount(j, "long_cached_input", p->long_cached_input);
     put_count(j, "context", p->context);
     put_count(j, "max_output", p->max_output);
     put_flag(j, "tools", p->tools);

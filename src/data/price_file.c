@@ -122,6 +122,7 @@ static int read_member(const struct reader *r, const yaml_node_t *key, const yam
         {"batch_output", &p->batch_output},
         {"long_input", &p->long_input},
         {"long_output", &p->long_output},
+        {"long_cached_input", &p->long_cached_input},
         {"input_token_price_per_million", &p->input}, /* RouterArena's */
         {"output_token_price_per_million", &p->output},
     };

@@ -127,6 +127,7 @@ static void put_price(struct metallm__buf *out, const struct metallm__price *p)
     put_tokens(&members, "long_over", p->long_over);
     put_amount(&members, "long_input", p->long_input);
     put_amount(&members, "long_output", p->long_output);
+    put_amount(&members, "long_cached_input", p->long_cached_input);
     put_tokens(&members, "context", p->context);
     put_tokens(&members, "max_output", p->max_output);
     put_flag(&members, "tools", p->tools);

@@ -65,7 +65,8 @@ bool metallm__price_same(const struct metallm__price *a, const struct metallm__p
            same_amount(a->batch_input, b->batch_input) &&
            same_amount(a->batch_output, b->batch_output) &&
            same_amount(a->long_input, b->long_input) &&
-           same_amount(a->long_output, b->long_output) && a->long_over == b->long_over;
+           same_amount(a->long_output, b->long_output) &&
+           same_amount(a->long_cached_input, b->long_cached_input) && a->long_over == b->long_over;
 }
 
 const struct metallm__price *metallm__prices_find(const struct metallm__prices *prices,

@@ -25,19 +25,21 @@ struct metallm__price {
     double input, output; /* dollars per million tokens; NaN: not stated */
     double cached_input;  /* NaN: not stated (input holds) */
 
-    double cached_write, batch_input, batch_output; /* NaN: not stated */
-    double long_input, long_output; /* of prompts of more than long_over tokens; NaN: not stated */
-    uint64_t long_over, context, max_output; /* tokens; 0: not stated */
-    int8_t tools, images, json, embeddings;  /* -1: not stated */
-    int checked;                             /* YYYYMMDD: when the figures were read; 0: not told */
-    char *source;                            /* owned: where they are from; NULL: not told */
+    double cached_write, batch_input, batch_output;    /* NaN: not stated */
+    double long_input, long_output, long_cached_input; /* of prompts of more than long_over tokens;
+                                                        * NaN: not stated */
+    uint64_t long_over, context, max_output;           /* tokens; 0: not stated */
+    int8_t tools, images, json, embeddings;            /* -1: not stated */
+    int checked;  /* YYYYMMDD: when the figures were read; 0: not told */
+    char *source; /* owned: where they are from; NULL: not told */
 };
 /* Nothing stated. */
 #define METALLM__PRICE_UNKNOWN                                                                     \
     {                                                                                              \
         .usd_per_call = NAN, .input = NAN, .output = NAN, .cached_input = NAN,                     \
         .cached_write = NAN, .batch_input = NAN, .batch_output = NAN, .long_input = NAN,           \
-        .long_output = NAN, .tools = -1, .images = -1, .json = -1, .embeddings = -1                \
+        .long_output = NAN, .long_cached_input = NAN, .tools = -1, .images = -1, .json = -1,       \
+        .embeddings = -1                                                                           \
     }
 
 struct metallm__prices { /* a cleared record is an empty list */

@@ -311,7 +311,9 @@ double metallm__price_usage(const struct metallm__price *price,
     double input = is_long ? price->long_input : price->input;
     double output = is_long ? price->long_output : price->output;
     double cached = usage->cached_tokens > 0 ? (double)usage->cached_tokens : 0;
-    double cached_price = isnan(price->cached_input) ? input : price->cached_input;
+    double cached_price = is_long ? price->long_cached_input : price->cached_input;
+    if (isnan(cached_price))
+        cached_price = input;
     double written = usage->written_tokens > 0 ? (double)usage->written_tokens : 0;
     double written_price = price->cached_write > 0 ? price->cached_write : input;
     return 1e-6 *

@@ -328,8 +328,9 @@ static void caches_and_long_prompts_cost_their_own_price(void **state)
     p.long_over = 999;
     p.long_input = 4;
     p.long_output = 20;
-    assert_near(metallm__price_usage(&p, &u), 1e-6 * (4 * 700 + 0.5 * 100 + 2.5 * 200 + 200),
-                1e-15);
+    assert_near(metallm__price_usage(&p, &u), 1e-6 * (4 * 800 + 2.5 * 200 + 200), 1e-15);
+    p.long_cached_input = 1;
+    assert_near(metallm__price_usage(&p, &u), 1e-6 * (4 * 700 + 100 + 2.5 * 200 + 200), 1e-15);
     p.long_over = 1000;
     assert_near(metallm__price_usage(&p, &u), 1e-6 * (2 * 700 + 0.5 * 100 + 2.5 * 200 + 100),
                 1e-15);
