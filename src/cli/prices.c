@@ -53,6 +53,8 @@ void cli_price_row(FILE *out, const struct metallm__price *p)
                 amount_text(p->output, output), amount_text(p->cached_input, cached),
                 count_text(p->context, context), count_text(p->max_output, most), can,
                 day_text(p->checked, day));
+    if (p->from > 0)
+        fprintf(out, "  from %s\n", day_text(p->from, day));
 }
 
 static void put_amount(struct metallm__jw *j, const char *name, double value)

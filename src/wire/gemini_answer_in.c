@@ -9,13 +9,13 @@ int metallm__gemini_error_check(yyjson_val *root, metallm_error *err)
 {
     yyjson_val *error =
         yyjson_obj_get(yyjson_is_arr(root) ? yyjson_arr_get_first(root) : root, "error");
+    char message[160];
     if (error == NULL)
         return METALLM_OK;
-    struct metallm__span message = metallm__wire_text(yyjson_obj_get(error, "message"));
-    if (message.n == 0)
-        message = metallm__span_of("an error without a message");
-    return metallm__error_set(err, METALLM_EFORMAT, "%.*s",
-                              (int)(message.n < 200 ? message.n : 200), message.p);
+    metallm__wire_text_copy(message, sizeof message,
+                            metallm__wire_text(yyjson_obj_get(error, "message")));
+    return metallm__error_set(err, METALLM_EFORMAT, "the upstream answered with an error: %s",
+                              message[0] != '\0' ? message : "(no message)");
 }
 
 void metallm__gemini_usage_in(yyjson_val *usage, struct metallm__wire_usage *out)
@@ -69,15 +69,18 @@ int metallm__gemini_finish_in(yyjson_val *candidate, bool has_calls, enum metall
                               metallm_error *err)
 {
     struct metallm__span reason = metallm__wire_text(yyjson_obj_get(candidate, "finishReason"));
-    struct metallm__span why = metallm__wire_text(yyjson_obj_get(candidate, "finishMessage"));
+    char why[120], name[48];
     enum metallm__wire_finish finish = METALLM__WIRE_FINISH_OTHER;
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (metallm__span_is(reason, reasons[i].name))
             finish = reasons[i].finish;
-    if (reason.n > 0 && finish == METALLM__WIRE_FINISH_NONE)
-        return metallm__error_set(err, METALLM_EFORMAT, "the answer broke off (%.*s)%s%.*s",
-                                  (int)reason.n, reason.p, why.n > 0 ? ": " : "",
-                                  (int)(why.n < 150 ? why.n : 150), why.n > 0 ? why.p : "");
+    if (reason.n > 0 && finish == METALLM__WIRE_FINISH_NONE) {
+        metallm__wire_text_copy(name, sizeof name, reason);
+        metallm__wire_text_copy(why, sizeof why,
+                                metallm__wire_text(yyjson_obj_get(candidate, "finishMessage")));
+        return metallm__error_set(err, METALLM_EFORMAT, "the answer broke off (%s)%s%s", name,
+                                  why[0] != '\0' ? ": " : "", why);
+    }
     if (reason.n == 0)
         finish = METALLM__WIRE_FINISH_NONE;
     if (finish == METALLM__WIRE_FINISH_STOP && has_calls)

@@ -86,7 +86,7 @@ class Installed(unittest.TestCase):
         for name in ["metallm.1", *(f"metallm-{v}.1" for v in ("train", "evaluate", "route"))]:
             self.assertTrue((self.prefix / "share/man/man1" / name).is_file(), (name, verbs))
         for name in ("bash-completion/completions/metallm.bash", "zsh/site-functions/_metallm",
-                     "fish/vendor_completions.d/metallm.fish"):
+                     "fish/vendor_completions.d/metallm.fish", "metallm/models.yaml"):
             self.assertTrue((self.prefix / "share" / name).is_file(), name)
 
     def test_only_our_names_are_exported(self):
