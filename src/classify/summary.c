@@ -100,7 +100,7 @@ static void add_calls(struct metallm__summary *s, const struct metallm__summary_
             m->latency_ms += c->latency_ms;
             m->latencies++;
         }
-        for (uint32_t k = 0; k < i; k++)
+        for (uint32_t k = 0; k < i && row->is_lesson; k++)
             if (row->calls[k].llm != c->llm && row->calls[k].label != METALLM__LABEL_NONE &&
                 c->label != METALLM__LABEL_NONE) {
                 s->pairs++;
@@ -133,8 +133,8 @@ static void add_term(struct metallm__summary_sums *m, double term, double weight
     m->w4 += weight * weight * weight * weight;
 }
 
-/* Whether LLM m would have been right. Where every LLM was asked, that is known; else the first
- * answer is weighed by the chance with which it was asked. */
+/* Whether LLM m would have been right. Where every LLM was asked to learn, that is known; else the
+ * first answer is weighed by the chance with which it was asked. */
 static void add_single(struct metallm__summary_sums *m, const struct metallm__summary_row *row,
                        uint32_t llm, bool is_full)
 {
@@ -168,7 +168,7 @@ static void add_gold(struct metallm__summary *s, const struct metallm__summary_r
     s->confusion[(size_t)row->gold * (n + 1) + (row->label < n ? row->label : n)]++;
     s->llms[row->llm].right_of++;
     s->llms[row->llm].right += is_right;
-    bool is_full = true;
+    bool is_full = row->is_lesson; /* a cascade asks all about hard texts: no fair sample */
     for (uint32_t i = 0; i < s->candidate_count; i++)
         is_full = is_full && call_of(row, i) != NULL;
     for (uint32_t i = 0; i < s->candidate_count; i++)

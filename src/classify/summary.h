@@ -5,11 +5,10 @@
  *
  * Intervals: accuracy by Wilson's (1927) at 95 %. What "always LLM m" would have reached is the
  * doubly robust estimate of eval/ope.h over the rows with gold and a propensity; its dollars are
- * the sum of what it did cost where it was asked and of the prediction else. A text that was put to
- * every LLM tells what each would have made of it; where all texts were, it is counted. Where the
- * weights do not average 1 (an LLM had no chance at some texts, as in a cascade), those texts alone
- * tell; without any, nothing is told.
- * Threads: one thread at a time. */
+ * the sum of what it did cost where it was asked and of the prediction else. A lesson that was put
+ * to every LLM tells what each would have made of it; where all texts were, it is counted. Where
+ * the weights do not average 1 (an LLM had no chance at some texts, as in a cascade), those texts
+ * alone tell; without any, nothing is told. Threads: one thread at a time. */
 #ifndef CLASSIFY_SUMMARY_H
 #define CLASSIFY_SUMMARY_H
 #include "base/buf.h"
@@ -58,7 +57,7 @@ struct metallm__summary_row {
     double
         usd_lost;   /* perhaps paid without an answer: calls cut by a crash, attempts that failed */
     double judged;  /* a judge's score, 0..1; NaN: none */
-    bool is_lesson; /* asked of several LLMs, or with gold, to learn */
+    bool is_lesson; /* picked beforehand to be put to several LLMs, or to learn from its gold */
 };
 
 struct metallm__summary;
@@ -110,7 +109,7 @@ struct metallm__summary_told {
     double usd, usd_lost;
     double usd_a_text;
     double ece;                      /* of confidence, 10 bins (docs/classify.md) */
-    struct metallm__share agreement; /* pairs of LLMs on one text that say the same label */
+    struct metallm__share agreement; /* pairs of LLMs on one lesson that say the same label */
     double judged;                   /* mean */
     uint64_t judged_count;
     uint32_t best; /* LLM of the highest single accuracy; METALLM__LABEL_NONE: not known */

@@ -106,11 +106,11 @@ static void write_matrix(const struct metallm__summary *s, struct metallm__buf *
     metallm__buf_printf(out, "\n%-12s", "gold \\ said");
     for (uint32_t a = 0; a < s->label_count; a++)
         metallm__buf_printf(out, " %*.*s", width, width, metallm__labels_name(s->labels, a));
-    metallm__buf_printf(out, " %6s\n", "none");
+    metallm__buf_puts(out, " (no label)\n");
     for (uint32_t g = 0; g < s->label_count; g++) {
         metallm__buf_printf(out, "%-12.12s", metallm__labels_name(s->labels, g));
         for (uint32_t a = 0; a <= s->label_count; a++)
-            metallm__buf_printf(out, " %*llu", a < s->label_count ? width : 6,
+            metallm__buf_printf(out, " %*llu", a < s->label_count ? width : 10,
                                 (unsigned long long)metallm__summary_confusion(s, g, a));
         metallm__buf_puts(out, "\n");
     }
@@ -137,13 +137,13 @@ static void write_cascade(const struct metallm__summary *s, struct metallm__buf 
     struct metallm__share right;
     metallm__wilson(s->end.routed.right, s->end.routed.texts, &right);
     metallm__buf_printf(out,
-                        "on %llu texts that all were asked for: the cascade %s right at $%s a "
+                        "on %llu texts that all were asked for: the cascade %s right at %s a "
                         "text,",
                         (unsigned long long)right.of, percent(c->accuracy).text,
-                        number(c->usd, 4).text);
-    metallm__buf_printf(out, "\nthe router %s [%s, %s] at $%s a text\n", percent(right.value).text,
+                        dollars(c->usd).text);
+    metallm__buf_printf(out, "\nthe router %s [%s, %s] at %s a text\n", percent(right.value).text,
                         percent(right.low).text, percent(right.high).text,
-                        number(s->end.routed.usd / (double)right.of, 4).text);
+                        dollars(s->end.routed.usd / (double)right.of).text);
 }
 
 void metallm__summary_text(const struct metallm__summary *s, struct metallm__buf *out)

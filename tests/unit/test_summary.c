@@ -174,7 +174,8 @@ static void a_judge_costs_and_answers_nothing(void **state)
                                              .propensity = NAN,
                                              .calls = calls,
                                              .call_count = 2,
-                                             .judged = 1};
+                                             .judged = 1,
+                                             .is_lesson = true};
     metallm__summary_add(s, &row);
     struct metallm__summary_told t;
     struct metallm__summary_llm m;
@@ -248,9 +249,10 @@ static void an_llm_without_a_chance_is_known_from_lessons_alone(void **state)
                                                  .confidence = NAN,
                                                  .propensity = 1,
                                                  .calls = calls,
-                                                 .call_count = i < 20 ? 2 : 1,
+                                                 .call_count = i < 20 || i > 90 ? 2 : 1,
                                                  .quality_of = quality_of,
-                                                 .judged = NAN};
+                                                 .judged = NAN,
+                                                 .is_lesson = i < 20};
         metallm__summary_add(s, &row);
         if (i == 0 || i == 19 || i == 99) {
             struct metallm__summary_llm m;
