@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes data/models.yaml: prices and abilities of the platforms' models, each figure with its
 source and date. A price stands in it only if two public tables that are kept by different people
-state the same: LiteLLM's model_prices_and_context_window and Pydantic's genai-prices. Limits and
-abilities are LiteLLM's. Both packages must be installed for the Python that runs this:
+state the same: LiteLLM's model_prices_and_context_window and Pydantic's genai-prices. What begins
+on a later day is genai-prices' alone; limits and abilities are LiteLLM's. Both packages must be
+installed for the Python that runs this:
 
     python3 scripts/models.py --day 2026-11-29 > data/models.yaml
 
@@ -33,6 +34,7 @@ PLATFORMS = {  # here: LiteLLM's providers, genai-prices' provider, the host of 
     "together": (["together_ai"], "together", "api.together.xyz",
                  "https://www.together.ai/pricing"),
 }
+BOTH = "LiteLLM + genai-prices"
 MODES = ("chat", "responses", "completion", "embedding")
 BEDROCK = ("amazon.titan", "amazon.nova", "anthropic.claude", "meta.llama")
 # A model that speaks, searches or makes pictures is billed by more than tokens.
@@ -71,13 +73,31 @@ def agrees(ours, theirs):
 
 def find_price(entry, model, day):
     """The record of genai-prices that states LiteLLM's prices; None: none does."""
-    inp, out = per_million(entry, "input_cost_per_token"), per_million(entry, "output_cost_per_token")
+    inp = per_million(entry, "input_cost_per_token")
+    out = per_million(entry, "output_cost_per_token")
     for record in candidates(model.prices, day):
         is_embedding = entry["mode"] == "embedding"
         if agrees(inp, number(record.input_mtok)) and (
                 is_embedding or agrees(out, number(record.output_mtok))):
             return record
     return None
+
+
+def announced(model, day):
+    """Prices that begin on a later day: (day, record) by day."""
+    prices = model.prices if isinstance(model.prices, list) else []
+    later = [c for c in prices if getattr(c.constraint, "start_date", None) is not None
+             and c.constraint.start_date.isoformat() > day]
+    return sorted((c.constraint.start_date.isoformat(), c.prices) for c in later)
+
+
+def later_figures(now, start, record):
+    """As figures() for a price that genai-prices alone announces; limits and abilities stay."""
+    prices = {"input": number(record.input_mtok), "output": number(record.output_mtok),
+              "cached_input": number(record.cache_read_mtok),
+              "cached_write": number(record.cache_write_mtok)}
+    facts = {k: v for k, v in now.items() if k in ("context", "max_output") or v is True}
+    return {"from": start, **{k: v for k, v in prices.items() if v}, **facts}
 
 
 def batch_of(model):
@@ -148,9 +168,9 @@ def write_head(day):
     versions = {p: importlib.metadata.version(p) for p in ("litellm", "genai-prices")}
     print("# Prices in dollars per million tokens, limits in tokens, and abilities of models, by\n"
           "# platform and the platform's own name of the model. Written by scripts/models.py. A\n"
-          "# price is here if both tables below state it; limits and abilities are LiteLLM's. What\n"
-          "# is not stated is not known. page: where the platform itself states its prices.\n"
-          "# docs/prices.md tells the members.")
+          "# price is here if both tables below state it; what begins on a later day is told by\n"
+          "# genai-prices alone, limits and abilities by LiteLLM. What is not stated is not known.\n"
+          "# page: where the platform itself states its prices. docs/prices.md tells the members.")
     print(f"date: {day}\nsources:")
     print(f"  LiteLLM: {{version: {versions['litellm']}, table: model_prices_and_context_window, "
           f"read: {day}}}")
@@ -185,12 +205,18 @@ def main():
             elif record is None:
                 left["stated differently"].append(name)
             else:
-                lines[name] = figures(entry, model, record)
+                lines[name] = [figures(entry, model, record)]
+                lines[name] += [later_figures(lines[name][0], *more)
+                                for more in announced(model, day)]
         for name in sorted(lines):
-            members = ", ".join(f"{k}: {text(v)}" for k, v in lines[name].items())
-            print(f"  \"{platform}/{name}\": {{{members}, source: LiteLLM + genai-prices, checked: {day}}}")
+            told = ["{" + ", ".join(f"{k}: {text(v)}" for k, v in line.items())
+                    + f", source: {'genai-prices' if 'from' in line else BOTH}, checked: {day}}}"
+                    for line in lines[name]]
+            print(f"  \"{platform}/{name}\": " + told[0] if len(told) == 1 else
+                  f"  \"{platform}/{name}\":\n    - " + "\n    - ".join(told))
         print(f"{platform}: {len(lines)} models;", "; ".join(
-            f"{why}: {', '.join(sorted(set(names)))}" for why, names in left.items()), file=sys.stderr)
+            f"{why}: {', '.join(sorted(set(names)))}" for why, names in left.items()),
+              file=sys.stderr)
 
 
 if __name__ == "__main__":
