@@ -38,6 +38,49 @@ static void expect_sent(const struct metallm__wire_out *out, const char *want)
     assert_string_equal(got, want);
 }
 
+/* ---- The tables. ---- */
+
+static void every_protocol_and_surface_is_whole(void **state)
+{
+    const struct metallm__wire *w;
+    size_t count = 0;
+    (void)state;
+    for (; (w = metallm__wire_at(count)) != NULL; count++) {
+        assert_ptr_equal(metallm__wire_find(w->name), w);
+        assert_true(w->talk_out != NULL && w->said_in != NULL && w->event_in != NULL);
+        assert_true(w->error_in != NULL && w->head_out != NULL);
+        assert_true(w->verdicts != NULL && w->accept != NULL);
+        assert_true((w->embed_out == NULL) == (w->embed_in == NULL));
+        for (unsigned kind = 0; kind < METALLM__WIRE_KINDS; kind++)
+            assert_true((w->native >> kind & 1u) == (w->native_paths[kind] != NULL));
+        for (unsigned f = 0; f < METALLM__FEATURES; f++)
+            assert_in_range(w->verdicts[f], METALLM__VERDICT_REFUSED, METALLM__VERDICT_CARRIED);
+        /* What is not known is never passed over in silence. */
+        assert_int_equal(w->verdicts[METALLM__FEATURE_OTHER], METALLM__VERDICT_REFUSED);
+    }
+    assert_true(count >= 6);
+    assert_null(metallm__wire_find("nobody's"));
+    for (unsigned kind = 0; kind < METALLM__WIRE_KINDS; kind++) {
+        const struct metallm__surface *s = metallm__surface_of((enum metallm__wire_kind)kind);
+        assert_true(s->name != NULL && s->error_out != NULL && s->error_event != NULL);
+        assert_true((s->talk_in == NULL) == (kind == METALLM__WIRE_EMBEDDING));
+    }
+}
+
+static void every_feature_has_a_name_of_its_own(void **state)
+{
+    char untold[128];
+    (void)state;
+    for (unsigned f = 0; f < METALLM__FEATURES; f++) {
+        const char *name = metallm__feature_name((enum metallm__feature)f);
+        assert_true(metallm__feature_about((enum metallm__feature)f)[0] != '\0');
+        snprintf(untold, sizeof untold, "cannot be told %s", name);
+        assert_string_equal(metallm__feature_untold((enum metallm__feature)f), untold);
+        for (unsigned g = 0; g < f; g++)
+            assert_string_not_equal(name, metallm__feature_name((enum metallm__feature)g));
+    }
+}
+
 /* ---- Requests. ---- */
 
 #define PROMPT "{\"model\":\"auto\",\"prompt\":\"Say \\\"hi\\\"\",\"max_tokens\":9}"
@@ -518,6 +561,8 @@ static void no_memory_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_protocol_and_surface_is_whole),
+        cmocka_unit_test(every_feature_has_a_name_of_its_own),
         cmocka_unit_test(a_completion_is_asked_as_a_chat),
         cmocka_unit_test(azure_is_spoken_to_by_its_classic_urls),
         cmocka_unit_test(azure_takes_responses_without_a_deployment),
