@@ -77,6 +77,37 @@ static void a_stream_that_dies_is_told(void **state)
     }
 }
 
+static void a_slow_reader_holds_back_and_a_hang_up_ends_it(void **state)
+{
+    struct world w;
+    struct seen s = {.pause_after = 1};
+    metallm_error err;
+    (void)state;
+    world_open(&w, "flood");
+    uint64_t before = fake_upstream_sent(world_fake);
+    unsigned gone = fake_upstream_gone(world_fake);
+    assert_int_equal(world_begin(&w, &s, STREAMED, 0, &err), METALLM_OK);
+    world_turn_for(&w, 200); /* longer than idle_ms, which rests */
+    assert_int_equal(s.dones, 0);
+    size_t read = s.piece_bytes;
+    assert_in_range(read, 1, 256 * 1024);
+    world_turn_for(&w, 50);
+    assert_int_equal(s.piece_bytes, read);
+    /* What the server could send is what the kernel's buffers hold, not the 24 MB. */
+    assert_true(fake_upstream_sent(world_fake) - before < (uint64_t)16 << 20);
+    metallm__ask_resume(s.ask);
+    for (int i = 0; i < 1000 && s.piece_bytes < read + 1000000; i++)
+        metallm__loop_turn(w.loop, 5);
+    assert_true(s.piece_bytes >= read + 1000000);
+    metallm__ask_cancel(s.ask);
+    for (int i = 0; i < 1000 && fake_upstream_gone(world_fake) == gone; i++)
+        metallm__loop_turn(w.loop, 5);
+    assert_int_equal(fake_upstream_gone(world_fake), gone + 1);
+    assert_int_equal(s.dones, 0);
+    metallm__wire_request_fini(&s.request);
+    world_close(&w);
+}
+
 static void faults_are_overcome_by_the_next_llm(void **state)
 {
     static const char *const plans[] = {"500 ok", "garbage ok", "half ok", "error ok", "empty ok"};
@@ -177,6 +208,7 @@ int main(void)
         cmocka_unit_test(an_answer_is_the_clients),
         cmocka_unit_test(a_stream_is_the_clients),
         cmocka_unit_test(a_stream_that_dies_is_told),
+        cmocka_unit_test(a_slow_reader_holds_back_and_a_hang_up_ends_it),
         cmocka_unit_test(faults_are_overcome_by_the_next_llm),
         cmocka_unit_test(a_refusal_is_told_in_the_clients_words),
         cmocka_unit_test(what_cannot_be_told_goes_where_it_can),
