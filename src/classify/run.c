@@ -107,6 +107,31 @@ static void wake_delayed(struct metallm__run *r, uint64_t now)
     }
 }
 
+/* Whether money may still come back by what is under way. */
+static bool is_still(const struct metallm__run *r)
+{
+    return r->calling + r->in_begin + r->begin.count + r->ready.count + r->delayed.count == 0;
+}
+
+/* All wait for money that they hold themselves: one that holds some goes without its further call.
+ */
+static int give_way(struct metallm__run *r, metallm_error *err)
+{
+    for (unsigned n = r->wanted.count; n > 0; n--) {
+        struct metallm__item *i = metallm__items_take(&r->wanted);
+        if (i->reserved_usd > 0 && i->call_count > 0)
+            return metallm__run_unpaid(r, i, err);
+        if (i->reserved_usd > 0) { /* it lost some, and was never answered */
+            r->state.left_for_money++;
+            metallm__run_finish(r, i, METALLM__JOB_CUT);
+            return METALLM_OK;
+        }
+        metallm__items_put(&r->wanted, i);
+    }
+    r->reserved = 0; /* nobody holds any: what is left is rounding */
+    return METALLM_OK;
+}
+
 /* Money for what is wanted, in its order: who waits for money holds up those behind. *waits: so it
  * is. */
 static int pay_wanted(struct metallm__run *r, bool *waits, metallm_error *err)
@@ -118,9 +143,13 @@ static int pay_wanted(struct metallm__run *r, bool *waits, metallm_error *err)
         if (rc != METALLM_OK)
             return rc;
         const int paid = metallm__run_reserve(r, i);
-        *waits = paid == METALLM_EBUSY;
+        *waits = paid == METALLM_EBUSY && !is_still(r);
         if (*waits)
             return METALLM_OK; /* money comes back with an answer */
+        if (paid == METALLM_EBUSY) {
+            rc = give_way(r, err);
+            continue;
+        }
         (void)metallm__items_take(&r->wanted);
         if (paid == METALLM_OK)
             metallm__items_put(&r->begin, i);
@@ -165,7 +194,7 @@ static int pump(struct metallm__run *r, metallm_error *err)
     const unsigned ahead = r->encoding_count + r->encoded.count + r->wanted.count + r->begin.count +
                            r->in_begin + r->ready.count;
     int rc = METALLM_OK;
-    if (ahead < target && !r->is_read && r->feedback_count < METALLM__RUN_FEEDBACK_MAX / 2)
+    if (ahead < target && !r->is_read && r->feedback_count < METALLM__RUN_FEEDBACK_MAX / 4)
         rc = metallm__run_read(r, target - ahead, err);
     if (rc == METALLM_OK)
         rc = choose_all(r, err);

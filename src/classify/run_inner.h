@@ -102,7 +102,7 @@ struct metallm__run_feedback {
     double score;
     bool is_graded;
 };
-#define METALLM__RUN_FEEDBACK_MAX 8192u
+#define METALLM__RUN_FEEDBACK_MAX 16384u
 
 /* One LLM of the run: candidates of the router, then the judge where it is none of them. */
 struct metallm__run_llm {

@@ -3,6 +3,7 @@
 #include "classify/run_job.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -100,6 +101,15 @@ static int compare(const struct metallm__run *r, const struct metallm__buf *mine
     return rc;
 }
 
+/* The job, its rows and the outcomes that it gave. */
+static int drop_job(struct metallm__run *r, metallm_error *err)
+{
+    char source[METALLM__JOB_NAME_MAX + 16];
+    snprintf(source, sizeof source, "classify:%s", r->o.job);
+    int rc = metallm__store_drop(r->parts.store, source, err);
+    return rc == METALLM_OK ? metallm__job_drop(r->parts.store, r->job.id, err) : rc;
+}
+
 /* Within a transaction, but for a dry run, which reads alone. */
 static int find_or_make(struct metallm__run *r, const struct metallm__buf *mine, metallm_error *err)
 {
@@ -109,7 +119,7 @@ static int find_or_make(struct metallm__run *r, const struct metallm__buf *mine,
     metallm__buf_init(&stored, JSON_BYTES);
     int rc = metallm__job_find(s, r->o.job, &r->job, &stored, &found, err);
     if (rc == METALLM_OK && found && r->o.is_fresh) {
-        rc = r->o.is_dry ? METALLM_OK : metallm__job_drop(s, r->job.id, err);
+        rc = r->o.is_dry ? METALLM_OK : drop_job(r, err);
         found = false;
     }
     if (rc == METALLM_OK && !found)

@@ -17,6 +17,15 @@ static double propensity_of(const struct metallm__item *i)
     return is_drawn ? i->decision.propensity : NAN;
 }
 
+/* What was paid; NaN where one of the calls has no price. */
+static double usd_of(const struct metallm__item *i)
+{
+    for (unsigned k = 0; k < i->call_count; k++)
+        if (isnan(i->calls[k].usd))
+            return NAN;
+    return i->usd;
+}
+
 static int write_end(struct metallm__store *s, int64_t job, const struct metallm__item *i,
                      metallm_error *err)
 {
@@ -28,7 +37,7 @@ static int write_end(struct metallm__store *s, int64_t job, const struct metallm
         .how = i->how,
         .confidence = i->confidence,
         .propensity = propensity_of(i),
-        .usd = i->usd,
+        .usd = usd_of(i),
         .lost_usd = i->lost_usd,
         .latency_ms = i->latency_ms,
         .is_lesson = i->is_lesson,

@@ -96,6 +96,7 @@ struct metallm__store_backend {
     int (*add_rows)(void *state, const char *name, const metallm_outcomes *o,
                     struct metallm__store_added *added, metallm_error *err);
 
+    int (*drop_rows)(void *state, const char *name, metallm_error *err);
     int (*prices)(void *state, const struct metallm__prices *prices, int day,
                   struct metallm__store_added *added, metallm_error *err);
     int (*summary)(void *state, struct metallm__store_summary *out, metallm_error *err);

@@ -120,6 +120,7 @@ int metallm__sqlite_file_commit(void *state, const metallm_outcomes *o, const ch
 void metallm__sqlite_file_abort(void *state);
 int metallm__sqlite_add_rows(void *state, const char *name, const metallm_outcomes *o,
                              struct metallm__store_added *added, metallm_error *err);
+int metallm__sqlite_drop_rows(void *state, const char *name, metallm_error *err);
 int metallm__sqlite_prices(void *state, const struct metallm__prices *prices, int day,
                            struct metallm__store_added *added, metallm_error *err);
 int metallm__sqlite_summary(void *state, struct metallm__store_summary *out, metallm_error *err);

@@ -307,6 +307,14 @@ int metallm__sqlite_add_rows(void *state, const char *name, const metallm_outcom
     return rc;
 }
 
+int metallm__sqlite_drop_rows(void *state, const char *name, metallm_error *err)
+{
+    struct metallm__sqlite *s = state;
+    sqlite3_int64 id = 0;
+    int rc = find_by_text(s, METALLM__SQL_FIND_SOURCE, name, &id, err);
+    return rc == METALLM_OK && id != 0 ? drop_file(s, id, err) : rc;
+}
+
 static int put_price(struct metallm__sqlite *s, const struct metallm__price *p, metallm_error *err)
 {
     sqlite3_stmt *statement;

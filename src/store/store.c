@@ -133,6 +133,11 @@ int metallm__store_add(struct metallm__store *s, const char *source, const metal
     return s->backend->add_rows(s->state, source, o, added, err);
 }
 
+int metallm__store_drop(struct metallm__store *s, const char *source, metallm_error *err)
+{
+    return s->backend->drop_rows(s->state, source, err);
+}
+
 int metallm__store_prices(struct metallm__store *s, const char *path,
                           const metallm_read_options *opts, struct metallm__store_added *added,
                           metallm_error *err)

@@ -46,6 +46,9 @@ METALLM_MUSTCHECK int metallm__store_import(struct metallm__store *s, const char
 METALLM_MUSTCHECK int metallm__store_add(struct metallm__store *s, const char *source,
                                          const metallm_outcomes *o,
                                          struct metallm__store_added *added, metallm_error *err);
+/* Takes out what such a source gave, as if it had never been; within a transaction (ledger.h). */
+METALLM_MUSTCHECK int metallm__store_drop(struct metallm__store *s, const char *source,
+                                          metallm_error *err);
 /* Keeps the prices of a price file and fills in the costs that are not known by those that hold on
  * opts->prices_on. */
 METALLM_MUSTCHECK int metallm__store_prices(struct metallm__store *s, const char *path,

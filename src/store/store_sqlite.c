@@ -434,6 +434,7 @@ const struct metallm__store_backend metallm__store_sqlite = {
     .file_commit = metallm__sqlite_file_commit,
     .file_abort = metallm__sqlite_file_abort,
     .add_rows = metallm__sqlite_add_rows,
+    .drop_rows = metallm__sqlite_drop_rows,
     .prices = metallm__sqlite_prices,
     .summary = metallm__sqlite_summary,
     .read = metallm__sqlite_read,

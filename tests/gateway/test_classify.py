@@ -233,8 +233,11 @@ class Refused(ClassifyTest):
         self.write(7)
         self.assertIn("other texts", self.classify(status=1).stderr)
         self.classify("--job", "other")
-        self.classify("--fresh")
+        self.big.behave = self.small.behave = well("none", usage=(20, 1))
+        self.classify("--fresh", "--gold", "label")
         self.assertEqual(self.sql("SELECT count(*) FROM job_texts"), [(14,)])
+        self.assertEqual(self.sql("SELECT max(score) FROM outcomes o JOIN files f ON f.id = o.file"
+                                  " WHERE path = 'classify:texts.csv'"), [(0.0,)])
 
     def test_a_budget_needs_prices(self):
         self.write(3)
@@ -260,6 +263,22 @@ class Money(ClassifyTest):
         self.classify("--router", "big", "--budget", "1", "-o", "out.csv")
         self.assertEqual(self.asked() - asked, len(left))
         self.assertTrue(all(r["state"] == "answered" for r in self.rows()))
+
+    def test_texts_that_wait_for_each_others_money_give_way(self):
+        self.write(30, gold=lambda i: False)
+        for n, budget in enumerate((0.007, 0.01, 0.012)):
+            done = subprocess.run(self.command("--agree", "1", "--budget", budget, "--job", n,
+                                               "-o", "out.csv"), cwd=self.folder, text=True,
+                                  capture_output=True, timeout=30 * SLOW, check=False)
+            states = {r["state"] for r in self.rows()}
+            self.assertEqual(done.returncode, 1 if "left" in states else 0, done.stderr)
+            self.assertEqual(states - {"answered", "left"}, set())
+            spent = self.sum("ifnull(usd, 0) + ifnull(lost_usd, 0) + ifnull(reserved_usd, 0)",
+                             f"job = (SELECT id FROM jobs WHERE name = '{n}')")
+            self.assertTrue(0 < spent <= budget, spent)
+            calls = self.sql("SELECT count(*) FROM job_calls c JOIN jobs j ON j.id = c.job"
+                             f" WHERE j.name = '{n}'")[0][0]
+            self.assertLess(calls, 60)  # not every lesson was paid for
 
     def test_a_budget_is_paced_over_all_texts(self):
         self.write(400)

@@ -247,6 +247,13 @@ static void outcomes_without_a_file_are_added_once(void **state)
     assert_int_equal(metallm_outcomes_query_count(all), 2);
     assert_string_equal(metallm_outcomes_query(all, 1).label, "up");
     metallm_outcomes_free(all);
+    ok(metallm__ledger_begin(p->s, false, NULL));
+    ok(metallm__store_drop(p->s, "classify:b", NULL));
+    ok(metallm__store_drop(p->s, "classify:a", NULL));
+    ok(metallm__ledger_commit(p->s, NULL));
+    struct metallm__store_summary left;
+    ok(metallm__store_summary(p->s, &left, NULL));
+    assert_true(left.queries == 0);
 }
 
 int main(void)
