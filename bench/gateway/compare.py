@@ -184,8 +184,9 @@ http {{ access_log off; {paths}
             subprocess.run([TOOL, "train", outcomes, "-o", router, "--encoder", "hash",
                             "--estimator", "linear"], check=True, capture_output=True)
         scheme, upstream = ("https", self.secure) if is_tls else ("http", self.plain)
+        (place / "key").write_text("sk-upstream\n")
         models = [{"name": name, "base_url": f"{scheme}://localhost:{upstream}/v1", "model": "m",
-                   "api_key": "sk-upstream", "price": {"input": price, "output": 2 * price}}
+                   "api_key": f"file:{place}/key", "price": {"input": price, "output": 2 * price}}
                   for name, price in (("small", 0.1), ("coder", 0.8), ("big", 10))]
         config = place / "metallm.yaml"
         config.write_text(json.dumps({

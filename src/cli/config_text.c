@@ -16,7 +16,10 @@ static const char intro[] =
 static const char values_text[] =
     "In every value ${NAME} stands for an environment variable, which must be set, and "
     "${NAME:-text} for one that may be missing; $${ is a literal ${. Keys and the values of "
-    "headers may also be file:PATH: the first line of that file. Bytes may end in K, M or G (1024 "
+    "headers may also be file:PATH: the first line of that file. A secret never stands in the "
+    "file itself: it is file:PATH, or holds a ${NAME} without :-text (a text may stand around it: "
+    "Bearer ${NAME}). Secrets are keys, and the values of headers whose names end in api-key, "
+    "subscription-key, -token, -secret, -authorization or cookie. Bytes may end in K, M or G (1024 "
     "each), times in ms, s, m or h. Relative paths begin at the folder that metallm is started "
     "in.";
 static const char reload_text[] =

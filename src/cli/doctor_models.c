@@ -56,11 +56,6 @@ void cli_doctor_models(struct doctor *d)
             cli_doctor_tell(d, DOCTOR_FAIL, "prices", "%s", err.message);
     }
     struct metallm__llms *llms = NULL;
-    uint32_t line = 0;
-    if (metallm__config_has_plain_secret(d->config, &line))
-        cli_doctor_tell(d, DOCTOR_WARN, "configuration",
-                        "line %u holds a key itself: ${NAME} or file:PATH keep it out of the file",
-                        line);
     if (!d->is_offline && err.code == METALLM_OK &&
         metallm__world_llms(&llms, d->config, NULL, &err) != METALLM_OK)
         cli_doctor_tell(d, DOCTOR_FAIL, "models", "%s", err.message);

@@ -267,17 +267,6 @@ uint32_t metallm__config_line(const struct metallm__config *c, const char *optio
     return 0;
 }
 
-bool metallm__config_has_plain_secret(const struct metallm__config *c, uint32_t *line)
-{
-    const struct metallm__config_inner *in = c->inner;
-    for (uint32_t i = 0; i < in->place_count; i++)
-        if (in->places[i].is_plain) {
-            *line = in->places[i].line;
-            return true;
-        }
-    return false;
-}
-
 static bool is_named(const char *name, const char *wanted, size_t len)
 {
     return strncmp(name, wanted, len) == 0 && name[len] == '\0' && memchr(wanted, 0, len) == NULL;

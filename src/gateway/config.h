@@ -293,9 +293,6 @@ void metallm__config_drop(const struct metallm__config *c); /* NULL is fine */
 
 /* Whether both say the same, lines and path aside. */
 bool metallm__config_equal(const struct metallm__config *a, const struct metallm__config *b);
-/* Whether a secret stands in the file itself, not in the environment or a file of its own; *line of
- * the first one. Headers are not looked at: most are no secrets. */
-bool metallm__config_has_plain_secret(const struct metallm__config *c, uint32_t *line);
 /* The line of an option ("limits.body_bytes", "models[1].name"); 0: it is not in the file. */
 uint32_t metallm__config_line(const struct metallm__config *c, const char *option);
 

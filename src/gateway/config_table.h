@@ -140,7 +140,6 @@ struct metallm__config_inner {
         const char *option;
         uint32_t line;
         bool is_hidden; /* from the environment: the value does not stand in messages */
-        bool is_plain;  /* a secret that stands in the file itself */
     } * places;
     uint32_t place_count, place_room;
     uint32_t holders; /* atomic */

@@ -100,9 +100,41 @@ static int read_secret(const struct metallm__config_inner *in, const struct meta
     return rc;
 }
 
+/* Whether a text is empty, file:PATH, or holds a ${NAME}, none of them with a text of its own in
+ * place of a missing variable. */
+static bool is_reference(struct metallm__span s)
+{
+    const char *at = s.bytes, *end = at + s.len;
+    bool holds_one = s.len == 0;
+    if (s.len > 5 && memcmp(at, "file:", 5) == 0)
+        return true;
+    while (at < end && (at = memchr(at, '$', (size_t)(end - at))) != NULL) {
+        if (end - at >= 3 && memcmp(at, "$${", 3) == 0) {
+            at += 3;
+        } else if (end - at >= 2 && at[1] == '{') {
+            const char *brace = memchr(at, '}', (size_t)(end - at));
+            if (brace == NULL)
+                return true; /* expand says what is wrong */
+            const char *other = memmem(at, (size_t)(brace - at), ":-", 2);
+            if (other != NULL && other + 2 < brace)
+                return false;
+            holds_one = true;
+            at = brace + 1;
+        } else {
+            at++;
+        }
+    }
+    return holds_one;
+}
+
 int metallm__value_text(struct metallm__config_inner *in, const struct metallm__value *v,
                         char **out, metallm_error *err)
 {
+    if (v->is_referred && !is_reference(v->text))
+        return metallm__config_refuse(in, v->line, err,
+                                      "%s: a secret in plain: name it as ${NAME} of the "
+                                      "environment or file:PATH",
+                                      v->option);
     struct metallm__buf text;
     metallm__buf_init(&text, METALLM__VALUE_BYTES_MAX);
     int rc = expand(in, v, &text, err);

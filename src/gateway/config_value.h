@@ -13,6 +13,7 @@ struct metallm__value {
     uint32_t line;             /* 0: not from the file */
     struct metallm__span text; /* as written */
     bool is_secret;            /* file:PATH is read; the text is not shown in messages */
+    bool is_referred; /* one that stands in plain, or as the :-text of a ${NAME}, is refused */
 };
 
 /* ${NAME} and ${NAME:-text} become what the environment says ($${ is a literal ${); a secret that

@@ -31,6 +31,7 @@ struct place {
     const char *option;
     const struct metallm__option *o;
     void *record;
+    bool is_key; /* a header that bears a key */
 };
 
 static struct metallm__span text_of(const yaml_node_t *node)
@@ -138,13 +139,10 @@ static int read_text(struct reader *r, const struct place *p, const yaml_node_t 
     const struct metallm__value v = {.option = p->option,
                                      .line = line_of(r, node),
                                      .text = text_of(node),
-                                     .is_secret = is_key || kind == METALLM__OPT_HEADERS};
-    const bool is_referred = memmem(v.text.bytes, v.text.len, "${", 2) != NULL;
-    if (r->keeps_places && is_referred)
+                                     .is_secret = is_key || kind == METALLM__OPT_HEADERS,
+                                     .is_referred = is_key || p->is_key};
+    if (r->keeps_places && memmem(v.text.bytes, v.text.len, "${", 2) != NULL)
         r->in->places[r->in->place_count - 1].is_hidden = true;
-    if (r->keeps_places && is_key && !is_referred && v.text.len > 0 &&
-        !(v.text.len > 5 && memcmp(v.text.bytes, "file:", 5) == 0))
-        r->in->places[r->in->place_count - 1].is_plain = true;
     return metallm__value_text(r->in, &v, out, r->err);
 }
 
@@ -195,6 +193,33 @@ static int read_texts(struct reader *r, const struct place *p, const yaml_node_t
     return METALLM_OK;
 }
 
+/* Whether a header of this name bears a key. */
+static bool bears_key(const char *name)
+{
+    static const char *const ends[] = {"api-key", "subscription-key", "-token",
+                                       "-secret", "-authorization",   "cookie"};
+    const size_t len = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const size_t end = strlen(ends[i]);
+        if (len >= end && strcasecmp(name + len - end, ends[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The text of one header, which has a place of its own in messages where it bears a key. */
+static int read_header(struct reader *r, const struct place *p, const char *name,
+                       const yaml_node_t *node, char **out)
+{
+    char option[OPTION_BYTES + METALLM__SHOWN_BYTES], shown[METALLM__SHOWN_BYTES];
+    if (!bears_key(name))
+        return read_text(r, p, node, out);
+    snprintf(option, sizeof option, "%s.%s", p->option,
+             metallm__text_show(shown, metallm__span_of(name)));
+    const struct place own = {.option = option, .o = p->o, .is_key = true};
+    return read_text(r, &own, node, out);
+}
+
 static int read_headers(struct reader *r, const struct place *p, const yaml_node_t *node)
 {
     if (node->type != YAML_MAPPING_NODE)
@@ -217,7 +242,7 @@ static int read_headers(struct reader *r, const struct place *p, const yaml_node
         name = metallm__config_text(r->in, text_of(key).bytes, text_of(key).len);
         if (name == NULL)
             return metallm__error_nomem(r->err, "a configuration");
-        int rc = read_text(r, p, value, &text);
+        int rc = read_header(r, p, name, value, &text);
         if (rc != METALLM_OK)
             return rc;
         items[i] = (struct metallm__config_header){line_of(r, key), name, text};

@@ -15,7 +15,7 @@ LITELLM = {
     "gemini/gemini-new": {"litellm_provider": "gemini", "mode": "chat",
                           "input_cost_per_token": 2e-07, "output_cost_per_token": 8e-07},
 }
-OPENAI = "base_url: 'https://api.openai.com/v1', api_key: k"
+OPENAI = "base_url: 'https://api.openai.com/v1', api_key: '${HOME}'"
 
 
 class Prices(ToolTest):

@@ -148,9 +148,11 @@ class Doctor(Setup):
         self.assertIn("lists the model", found["model big", "ok"])
 
     def test_what_is_not(self):
+        (self.folder / "bad").write_text("sk-bad-canary\n")
+        (self.folder / "good").write_text("sk-good-canary\n")
         found = self.doctor(
-            f"models:\n- {{name: a, base_url: '{self.url}', api_key: sk-bad-canary}}\n"
-            f"- {{name: b, base_url: '{self.url}', api_key: sk-good-canary}}\n"
+            f"models:\n- {{name: a, base_url: '{self.url}', api_key: 'file:{self.folder}/bad'}}\n"
+            f"- {{name: b, base_url: '{self.url}', api_key: 'file:{self.folder}/good'}}\n"
             "- {name: c, base_url: 'http://127.0.0.1:9/v1'}\n"
             "- {name: d, base_url: 'http://no-such-host.invalid/v1'}\n"
             f"routers: [{{name: auto, file: '{self.folder}/none.safetensors'}}]\n")
@@ -159,7 +161,11 @@ class Doctor(Setup):
         self.assertIn("refused", found["model c", "fail"])
         self.assertIn("model d", {about for about, verdict in found if verdict == "fail"})
         self.assertIn("none.safetensors", found["router auto", "fail"])
-        self.assertIn("line 5 holds a key itself", found["configuration", "warn"])
+
+    def test_a_key_in_plain(self):
+        found = self.doctor(f"models:\n- {{name: a, base_url: '{self.url}', api_key: sk-canary}}\n")
+        self.assertIn("metallm.yaml:5: models[0].api_key: a secret in plain",
+                      found["configuration", "fail"])
 
     def test_each_upstream_is_asked_in_its_own_protocol(self):
         (self.folder / "key").write_text("sk-good-canary\n")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * fuzz_config.c - any bytes as a configuration: refused with a sentence, or one that says the same
  * when it is read again, and that can be shown. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "fuzz/fuzz.h"
@@ -10,6 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct metallm__config *c = NULL, *again = NULL;
     metallm_error err = {0};
+    setenv("FUZZ_KEY", "0123456789abcdef", 1);
     if (metallm__config_parse(&c, "fuzz", (const char *)data, size, NULL, &err) != METALLM_OK) {
         if (err.message[0] == '\0')
             __builtin_trap();

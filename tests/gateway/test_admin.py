@@ -9,7 +9,7 @@ import time
 import unittest
 
 from support import upstream as up
-from support.gateway import TOOL, GatewayTest, model, wait_for
+from support.gateway import TOOL, GatewayTest, model, secret, wait_for
 
 ADMIN = {"Authorization": "Bearer admin-secret-canary"}
 
@@ -129,6 +129,8 @@ class Config(GatewayTest):
                  ["listen"]),
                 ("models:\n  - name: a\n    base_url: http://x/v1\n    api_key: ${NO_SUCH_NAME}\n",
                  ["bad.yaml:4", "NO_SUCH_NAME"]),
+                ("models:\n  - name: a\n    base_url: http://x/v1\n    api_key: sk-plain-canary\n",
+                 ["bad.yaml:4", "models[0].api_key: a secret in plain: name it as ${NAME}"]),
                 ("a: [\n", ["bad.yaml"])):
             path.write_text(text)
             done = subprocess.run([TOOL, "serve", "-c", str(path)], capture_output=True, text=True,
@@ -136,6 +138,7 @@ class Config(GatewayTest):
             self.assertEqual(done.returncode, 1, text)
             for word in words:
                 self.assertIn(word, done.stderr)
+            self.assertNotIn("canary", done.stdout + done.stderr)
         done = subprocess.run([TOOL, "serve", "-c", str(self.folder / "none.yaml")], check=False,
                               capture_output=True, text=True, timeout=30)
         self.assertEqual(done.returncode, 1)
@@ -222,7 +225,7 @@ class Models(GatewayTest):
 class Keys(GatewayTest):
     def setUp(self):
         super().setUp()
-        self.metallm = self.pair(auth={"keys": True, "admin_key": "admin-secret-canary"},
+        self.metallm = self.pair(auth={"keys": True, "admin_key": secret("admin-secret-canary")},
                                  router={"dial": 0.0})
         self.admin = Admin(self.metallm, ADMIN)
 

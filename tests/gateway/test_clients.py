@@ -11,7 +11,7 @@ import time
 import unittest
 
 from support import upstream as up
-from support.gateway import ROOT, SLOW, GatewayTest
+from support.gateway import ROOT, SLOW, GatewayTest, secret
 
 try:
     import openai
@@ -170,8 +170,9 @@ class Embeddings(GatewayTest):
     def test_embeddings(self):
         made = self.upstream("vectors")
         metallm = self.gateway({"models": [
-            {"name": "vectors", "base_url": made.url, "api_key": made.key, "model": made.model,
-             "abilities": {"chat": False, "embeddings": True}, "price": {"input": 1, "output": 0}}]})
+            {"name": "vectors", "base_url": made.url, "api_key": secret(made.key),
+             "model": made.model, "abilities": {"chat": False, "embeddings": True},
+             "price": {"input": 1, "output": 0}}]})
         client = openai.OpenAI(base_url=f"http://127.0.0.1:{metallm.port}/v1", api_key="unused",
                                max_retries=0)
         told = client.embeddings.create(model="vectors", input=["a", "b"],

@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from support.gateway import ROOT, SLOW, TOOL, GatewayTest, wait_for
+from support.gateway import ROOT, SLOW, TOOL, GatewayTest, secret, wait_for
 
 try:
     import anthropic
@@ -123,7 +123,7 @@ class World(GatewayTest):
         if protocol.startswith("bedrock"):
             told["region"] = REGION
         else:
-            told["api_key"] = fake.key
+            told["api_key"] = secret(fake.key)
         return told
 
 

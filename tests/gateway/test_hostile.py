@@ -11,7 +11,7 @@ import time
 import unittest
 
 from support import upstream as up
-from support.gateway import CHAT, SLOW, GatewayTest, raw, wait_for
+from support.gateway import CHAT, SLOW, GatewayTest, raw, secret, wait_for
 
 BODY = b'{"model":"small","messages":[{"role":"user","content":"q"}]}'
 GOOD = (f"POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
@@ -288,7 +288,7 @@ class Tls(GatewayTest):
         dear = self.upstream("m", tls=made)
         gateway = self.gateway({
             "tls": {"cert": made[0], "key": made[1]}, "upstream": {"ca_file": made[0]},
-            "models": [{"name": "m", "base_url": dear.url, "api_key": dear.key,
+            "models": [{"name": "m", "base_url": dear.url, "api_key": secret(dear.key),
                         "model": dear.model, "price": {"input": 1, "output": 1}}]}, start=False)
         gateway.scheme, gateway.context = "https", ssl.create_default_context(cafile=made[0])
         gateway.start()
@@ -300,7 +300,7 @@ class Tls(GatewayTest):
         from support import certificate
         dear = self.upstream("m", tls=certificate.make(self.folder))
         gateway = self.gateway({"models": [
-            {"name": "m", "base_url": dear.url, "api_key": dear.key, "model": dear.model,
+            {"name": "m", "base_url": dear.url, "api_key": secret(dear.key), "model": dear.model,
              "price": {"input": 1, "output": 1}}]})
         self.assertEqual(gateway.chat(model="m").status, 502)
         self.assertEqual(dear.requests, [])

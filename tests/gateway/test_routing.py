@@ -11,7 +11,7 @@ import time
 import unittest
 
 from support import upstream as up
-from support.gateway import SLOW, TOOL, GatewayTest, model, wait_for
+from support.gateway import SLOW, TOOL, GatewayTest, model, secret, wait_for
 
 import sample_outcomes  # tests/support, whose path the line above put in
 
@@ -257,9 +257,9 @@ class Fallback(GatewayTest):
         first, second = self.upstream("m"), self.upstream("m")
         gateway = self.gateway({"models": [{
             "name": "m", "price": {"input": 1, "output": 1}, "deployments": [
-                {"name": "a", "base_url": first.url, "api_key": first.key, "weight": 3,
+                {"name": "a", "base_url": first.url, "api_key": secret(first.key), "weight": 3,
                  "model": "m-upstream"},
-                {"name": "b", "base_url": second.url, "api_key": second.key, "weight": 1,
+                {"name": "b", "base_url": second.url, "api_key": secret(second.key), "weight": 1,
                  "model": "m-upstream"}]}]})
         for i in range(120):
             self.assertEqual(gateway.chat(f"q{i}", model="m").status, 200)

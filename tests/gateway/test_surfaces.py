@@ -8,7 +8,7 @@ import threading
 import unittest
 
 from support import upstream as up
-from support.gateway import CHAT, SLOW, GatewayTest, model, raw, wait_for
+from support.gateway import CHAT, SLOW, GatewayTest, model, raw, secret, wait_for
 
 MESSAGES, RESPONSES = "/v1/messages", "/v1/responses"
 COUNT = MESSAGES + "/count_tokens"
@@ -238,9 +238,9 @@ class Answers(SurfaceTest):
         small = self.upstream("m")
         gateway = self.gateway({"models": [{
             "name": "m", "price": {"input": 1, "output": 2}, "deployments": [
-                {"protocol": "anthropic", "base_url": claude.url, "api_key": claude.key,
+                {"protocol": "anthropic", "base_url": claude.url, "api_key": secret(claude.key),
                  "model": claude.model},
-                {"base_url": small.url, "api_key": small.key, "model": small.model}]}]})
+                {"base_url": small.url, "api_key": secret(small.key), "model": small.model}]}]})
         for _ in range(12):
             self.assertEqual(gateway.chat(model="m", seed=7).status, 200)
         self.assertEqual((len(claude.requests), len(small.requests)), (0, 12))
@@ -418,7 +418,7 @@ class Keys(SurfaceTest):
                    else up.well())(seen, writer)
         small.behave = behave
         gateway = self.gateway({"models": [{**model("small", small),
-                                            "api_key": ["key-a", "key-b", "key-c"]}]})
+                                            "api_key": [secret(f"key-{k}") for k in "abc"]}]})
         for _ in range(30):
             self.assertEqual(gateway.chat(model="small").status, 200)
         used = [s.header("authorization").removeprefix("Bearer ") for s in small.requests]

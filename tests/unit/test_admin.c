@@ -14,11 +14,11 @@
 
 static const char config_text[] =
     "models:\n"
-    "- {name: big, base_url: http://b/v1, api_key: sk-canary, price: {input: 2, output: 8},"
+    "- {name: big, base_url: http://b/v1, api_key: '${TEST_CANARY}', price: {input: 2, output: 8},"
     " headers: {x-key: sk-canary}}\n"
     "- {name: org/small, base_url: http://s/v1, price: {input: 0.1, output: 0.2}}\n"
     "routers: [{name: auto, dial: 0.2}]\n"
-    "auth: {admin_key: sk-canary-0123456789}\n";
+    "auth: {admin_key: '${TEST_CANARY}'}\n";
 
 static struct {
     char folder[32], path[64];
@@ -31,6 +31,7 @@ static int begin(void **state)
 {
     (void)state;
     char url[80];
+    setenv("TEST_CANARY", "sk-canary-0123456789", 1);
     snprintf(here.folder, sizeof here.folder, "/tmp/test_admin_XXXXXX");
     assert_non_null(mkdtemp(here.folder));
     snprintf(here.path, sizeof here.path, "%s/metallm.yaml", here.folder);

@@ -47,6 +47,8 @@ static int with_environment(void **state)
 {
     (void)state;
     setenv("TEST_KEY", "sk-very-secret", 1);
+    setenv("TEST_OTHER", "k-two", 1);
+    setenv("TEST_BLANK", "sk-very-secret x", 1);
     unsetenv("TEST_NONE");
     unsetenv("AWS_REGION");
     unsetenv("AWS_DEFAULT_REGION");
@@ -118,7 +120,8 @@ static void everything_can_be_said(void **state)
              "  api_key: file:%s\n"
              "  deployments:\n"
              "  - {base_url: 'http://[::1]:8000', weight: 3, headers: {x-tenant: '${TEST_KEY}'}}\n"
-             "  - {base_url: http://h, name: two, api_key: k2, model: m2, headers: {X-Team: own}}\n"
+             "  - {base_url: http://h, name: two, api_key: '${TEST_OTHER}', model: m2,"
+             " headers: {X-Team: own, x-auth-token: 'Bearer ${TEST_KEY}'}}\n"
              "  price:\n"
              "  - {from: 2026-05-01, input: 1, output: 2}\n"
              "  - {input: 3, output: 4}\n"
@@ -150,9 +153,10 @@ static void everything_can_be_said(void **state)
     assert_string_equal(d[0].name, "[::1]:8000");
     assert_int_equal(d[0].headers.count, 2);
     assert_string_equal(d[0].headers.items[1].value, "sk-very-secret");
-    assert_int_equal(d[1].headers.count, 1);
+    assert_int_equal(d[1].headers.count, 2);
     assert_string_equal(d[1].headers.items[0].value, "own");
-    assert_string_equal(d[1].api_key, "k2");
+    assert_string_equal(d[1].headers.items[1].value, "Bearer sk-very-secret");
+    assert_string_equal(d[1].api_key, "k-two");
     assert_string_equal(d[1].model, "m2");
     assert_int_equal(c->models[0].prices[0].from, 0);
     assert_int_equal(c->models[0].prices[1].from, 20260501);
@@ -248,10 +252,10 @@ static void each_key_is_a_deployment_of_its_own(void **state)
     const struct metallm__config *c =
         parse("models:\n"
               "- name: a\n"
-              "  api_key: ['${TEST_KEY}', '${TEST_NONE:-}', k-two]\n"
+              "  api_key: ['${TEST_KEY}', '${TEST_NONE:-}', '${TEST_OTHER}']\n"
               "  deployments:\n"
               "  - {base_url: 'http://h:1', weight: 3, concurrency: 7, headers: {x-a: b}}\n"
-              "  - {base_url: 'http://h:2', name: own, api_key: k-own}\n"
+              "  - {base_url: 'http://h:2', name: own, api_key: 'k-${TEST_OTHER}'}\n"
               "- {name: b, base_url: 'http://h:3', api_key: '${TEST_NONE:-}'}\n");
     const struct metallm__config_deployment *d = c->models[0].deployments;
     assert_int_equal(c->models[0].deployment_count, 3);
@@ -263,23 +267,18 @@ static void each_key_is_a_deployment_of_its_own(void **state)
     assert_int_equal(d[1].concurrency, 7);
     assert_int_equal(d[1].headers.count, 1);
     assert_string_equal(d[2].name, "own");
-    assert_string_equal(d[2].api_key, "k-own");
+    assert_string_equal(d[2].api_key, "k-k-two");
     assert_near(d[2].weight, 1, 0);
     assert_string_equal(c->models[1].deployments[0].api_key, "");
-    uint32_t line = 0;
-    assert_true(metallm__config_has_plain_secret(c, &line));
-    assert_int_equal(line, 3);
     metallm__config_drop(c);
-    const struct metallm__config
-        *one = parse("models: [{name: a, base_url: 'http://h', api_key: [x, y]}]\n"),
-        *two = parse("models: [{name: a, base_url: 'http://h', api_key: [x, z]}]\n");
+    const struct metallm__config *one = parse("models: [{name: a, base_url: 'http://h', api_key: "
+                                              "['x${TEST_KEY}', 'y${TEST_KEY}']}]\n"),
+                                 *two = parse("models: [{name: a, base_url: 'http://h', api_key: "
+                                              "['x${TEST_KEY}', 'z${TEST_KEY}']}]\n");
     assert_true(metallm__config_equal(one, one));
     assert_false(metallm__config_equal(one, two));
     metallm__config_drop(one);
     metallm__config_drop(two);
-    c = parse(MODELS);
-    assert_false(metallm__config_has_plain_secret(c, &line));
-    metallm__config_drop(c);
 }
 
 static void too_many_keys_are_refused(void **state)
@@ -288,7 +287,7 @@ static void too_many_keys_are_refused(void **state)
     char text[4096];
     int n = snprintf(text, sizeof text, "models:\n- name: a\n  api_key: [");
     for (int i = 0; i < 40; i++)
-        n += snprintf(text + n, sizeof text - (size_t)n, "k%d,", i);
+        n += snprintf(text + n, sizeof text - (size_t)n, "'k%d${TEST_KEY}',", i);
     snprintf(text + n, sizeof text - (size_t)n,
              "]\n  deployments: [{base_url: 'http://h'}, {base_url: 'http://i'}]\n");
     refused(text, "makes more than 64 deployments of the model");
@@ -334,7 +333,8 @@ static const struct {
     {MODELS "listen: []\n", "listen: is an empty list"},
     {MODELS "listen: ['127.0.0.1:1','127.0.0.1:1']\n", "stands twice"},
     {MODELS "tls: {cert: a.pem}\n", "t.yaml:8: tls: wants both cert and key"},
-    {MODELS "auth: {admin_key: short}\n", "auth.admin_key: is shorter than 16 characters"},
+    {MODELS "auth: {admin_key: '${TEST_OTHER}'}\n",
+     "auth.admin_key: is shorter than 16 characters"},
     {MODELS "encoder: remote\n", "encoder: 'remote' wants a url"},
     {MODELS "upstream: {backoff_ms: 10s}\n", "upstream.backoff_ms: is more than"},
     {"models: []\n", "models: there is none"},
@@ -383,9 +383,10 @@ static const struct {
      "models[0].azure_api_version: has no responses"},
     {"models:\n- {name: a, protocol: anthropic, azure_api_version: 2024-10-21}\n",
      "models[0].azure_api_version: belongs to protocol openai"},
-    {"models:\n- {name: a, base_url: 'http://h', api_key: [k-one, k-two, k-one]}\n",
+    {"models:\n- {name: a, base_url: 'http://h', api_key: ['${TEST_KEY}', '${TEST_OTHER}', "
+     "'${TEST_KEY}']}\n",
      "t.yaml:2: models[0].api_key: holds the same key twice"},
-    {"models:\n- {name: a, base_url: 'http://h', api_key: [k-one, 'k two']}\n",
+    {"models:\n- {name: a, base_url: 'http://h', api_key: ['${TEST_OTHER}', '${TEST_BLANK}']}\n",
      "models[0].api_key: holds a blank or a control character"},
     {"models:\n- {name: a, base_url: 'http://h', headers: {X-Amz-Date: b}}\n",
      "'X-Amz-Date' is set by metallm itself"},
@@ -444,7 +445,8 @@ static void secrets_never_stand_in_a_message(void **state)
     static const char *const texts[] = {
         "models:\n- {name: a, base_url: http://h, api_key: {k: sk-very-secret}}\n",
         "models:\n- {name: a, base_url: http://h, api_key: [sk-very-secret, sk-very-secret]}\n",
-        "models:\n- {name: a, base_url: http://h, api_key: 'sk-very-secret x'}\n",
+        "models:\n- {name: a, base_url: http://h, api_key: '${TEST_BLANK}'}\n",
+        "models:\n- {name: a, base_url: http://h, api_key: ['${TEST_KEY}', '${TEST_KEY}']}\n",
         "models:\n- {name: a, base_url: http://h, headers: {a: \"sk-very-secret\\r\"}}\n",
         "models:\n- {name: a, base_url: '${TEST_KEY}'}\nthreads: 1\n",
         MODELS "threads: ${TEST_KEY}\n",
@@ -458,6 +460,52 @@ static void secrets_never_stand_in_a_message(void **state)
         if (strstr(err.message, "sk-very-secret") != NULL)
             fail_msg("%s", err.message);
     }
+}
+
+static void a_secret_in_plain_is_refused(void **state)
+{
+    (void)state;
+#define PLAIN ": a secret in plain: name it as ${NAME} of the environment or file:PATH"
+#define ONE   "models:\n- name: a\n  base_url: http://h\n"
+    static const struct {
+        const char *text, *told;
+    } wrong[] = {
+        {ONE "  api_key: sk-very-secret\n", "t.yaml:4: models[0].api_key" PLAIN},
+        {ONE "  api_key:\n  - ${TEST_KEY}\n  - sk-very-secret\n",
+         "t.yaml:6: models[0].api_key" PLAIN},
+        {ONE "  api_key: ${TEST_NONE:-sk-very-secret}\n", "t.yaml:4: models[0].api_key" PLAIN},
+        {ONE "  api_key: a${TEST_KEY}${TEST_NONE:-sk-very-secret}\n", "models[0].api_key" PLAIN},
+        {ONE "  api_key: $${sk-very-secret}\n", "models[0].api_key" PLAIN},
+        {ONE "  api_key: $sk-very-secret$\n", "models[0].api_key" PLAIN},
+        {ONE "  api_key: 'file:'\n", "models[0].api_key" PLAIN},
+        {"models:\n- name: a\n  deployments:\n  - base_url: http://h\n    api_key: "
+         "sk-very-secret\n",
+         "t.yaml:5: models[0].deployments[0].api_key" PLAIN},
+        {ONE "  headers:\n    x-team: a\n    X-Api-Key: sk-very-secret\n",
+         "t.yaml:6: models[0].headers.X-Api-Key" PLAIN},
+        {ONE "  headers: {x-goog-api-key: sk-very-secret}\n", "headers.x-goog-api-key" PLAIN},
+        {ONE "  headers: {api-key: sk-very-secret}\n", "headers.api-key" PLAIN},
+        {ONE "  headers: {proxy-authorization: Basic sk-very-secret}\n",
+         "headers.proxy-authorization" PLAIN},
+        {ONE "auth: {admin_key: sk-very-secret-sk-very-secret}\n",
+         "t.yaml:4: auth.admin_key" PLAIN},
+        {ONE "encoder: {name: hash, api_key: sk-very-secret}\n", "t.yaml:4: encoder.api_key" PLAIN},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const struct metallm__config *c = NULL;
+        metallm_error err = {0};
+        const char *text = wrong[i].text;
+        refused(text, wrong[i].told);
+        assert_int_equal(metallm__config_parse(&c, "t.yaml", text, strlen(text), NULL, &err),
+                         METALLM_EFORMAT);
+        if (strstr(err.message, "sk-very-secret") != NULL)
+            fail_msg("%s", err.message);
+    }
+    refused(ONE "  api_key: ${TEST_NONE}\n",
+            "t.yaml:4: models[0].api_key: the environment variable 'TEST_NONE' is not set");
+    metallm__config_drop(parse(ONE "  api_key: ''\n  headers: {x-api-key: 'k ${TEST_KEY}'}\n"));
+#undef PLAIN
+#undef ONE
 }
 
 static void loading_twice_gives_equal_configs(void **state)
@@ -567,8 +615,8 @@ static int parse_once(void *payload)
     (void)payload;
     static const struct metallm__config_change items[] = {
         {"model", "new",
-         "{\"name\":\"new\",\"protocol\":\"bedrock\",\"region\":\"us-east-1\",\"api_key\":[\"a\","
-         "\"b\"],\"price\":{\"usd_per_call\":1}}"}};
+         "{\"name\":\"new\",\"protocol\":\"bedrock\",\"region\":\"us-east-1\",\"api_key\":["
+         "\"${TEST_KEY}\",\"${TEST_OTHER}\"],\"price\":{\"usd_per_call\":1}}"}};
     const struct metallm__config *c = NULL;
     int rc = parse_changed(items, 1, &c, NULL);
     if (rc == METALLM_OK)
@@ -604,6 +652,7 @@ int main(void)
         cmocka_unit_test(too_many_keys_are_refused),
         cmocka_unit_test(every_mistake_is_told_with_its_line),
         cmocka_unit_test(secrets_never_stand_in_a_message),
+        cmocka_unit_test(a_secret_in_plain_is_refused),
         cmocka_unit_test(loading_twice_gives_equal_configs),
         cmocka_unit_test(a_reload_keeps_what_cannot_change),
         cmocka_unit_test(changes_lie_over_the_file),

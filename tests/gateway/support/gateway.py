@@ -33,12 +33,20 @@ def free_port():
         return s.getsockname()[1]
 
 
+def secret(text):
+    """What a configuration says for a key: a variable of the environment that holds it, which
+    every process that is started later has."""
+    name = f"TEST_KEY_{text.encode().hex()}"
+    os.environ[name] = text
+    return f"${{{name}}}"
+
+
 def model(name, upstream, price=(1.0, 2.0), **more):
     """A model of the configuration, served by an Upstream."""
     told = {"name": name, "base_url": upstream.url, "model": upstream.model,
             "price": {"input": price[0], "output": price[1]}, **more}
     if upstream.key is not None:
-        told.setdefault("api_key", upstream.key)
+        told.setdefault("api_key", secret(upstream.key))
     return told
 
 
@@ -81,8 +89,8 @@ class Gateway:
 
     def __init__(self, folder, config, environment=None, limits=None):
         self.folder, self.port = pathlib.Path(folder), free_port()
-        self.environment = dict(os.environ, OPENBLAS_NUM_THREADS="1", LC_ALL="C.UTF-8",
-                                **(environment or {}))
+        self.environment = {"OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8",
+                            **(environment or {})}
         self.path, self.log_path = self.folder / "metallm.yaml", self.folder / "log.jsonl"
         self.limits, self.process, self.config = limits, None, None
         self.scheme, self.context = "http", None
@@ -100,7 +108,8 @@ class Gateway:
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [TOOL, "serve", "-c", str(self.path)], stdin=subprocess.DEVNULL, stdout=log,
-            stderr=log, env=self.environment, cwd=self.folder, preexec_fn=self.limits)
+            stderr=log, env={**os.environ, **self.environment}, cwd=self.folder,
+            preexec_fn=self.limits)
         log.close()
         if wait:
             self.wait_ready()
