@@ -357,6 +357,8 @@ static void an_answer_is_told_as_the_client_asked(void **state)
     metallm__wire_request_fini(&r);
 }
 
+#define TOOL_CALLS(calls) "{\"choices\":[{\"message\":{\"tool_calls\":[" calls "]}}]}"
+
 static void what_is_no_answer_is_not_translated(void **state)
 {
     static const char *const rows[] = {
@@ -365,9 +367,8 @@ static void what_is_no_answer_is_not_translated(void **state)
         "{}",
         "{\"choices\":[]}",
         "{\"error\":{\"message\":\"no\"}}",
-        "{\"choices\":[{\"message\":{\"tool_calls\":[{\"function\":{\"name\":\"f\","
-        "\"arguments\":\"{\"}}]}}]}",
-        "{\"choices\":[{\"message\":{\"tool_calls\":[{}]}}]}",
+        TOOL_CALLS("{\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}"),
+        TOOL_CALLS("{}"),
     };
     struct metallm__wire_request r;
     struct metallm__wire_answer a;
