@@ -146,9 +146,10 @@ static int said_in(yyjson_val *root, struct metallm__pool *pool, struct metallm_
                    ? rc
                    : metallm__error_set(err, METALLM_EFORMAT, "the answer has no 'results'");
     }
-    struct metallm__part *p = metallm__part_add(&parts, METALLM__PART_TEXT);
+    struct metallm__span text = metallm__wire_text(yyjson_obj_get(result, "outputText"));
+    struct metallm__part *p = text.n > 0 ? metallm__part_add(&parts, METALLM__PART_TEXT) : NULL;
     if (p != NULL)
-        p->text = metallm__wire_text(yyjson_obj_get(result, "outputText"));
+        p->text = text;
     out->parts = parts.items;
     out->part_count = parts.count;
     out->finish = finish_of(metallm__wire_text(yyjson_obj_get(result, "completionReason")));

@@ -161,6 +161,7 @@ ROWS = [
     Row("usage: cached and reasoning tokens", "usage"),
     Row("usage: tokens put into the cache", "written"),
     Row("a long answer", "long"),
+    Row("an empty answer", "empty"),
     Row("prefill", turns=[user(), ("assistant", ("text", "The capital is"))],
         features=("prefill",), only=("chat", "messages", "responses")),
     Row("late system message", turns=[

@@ -52,7 +52,6 @@ class Fake(Upstream):
     value; midway(heard) -> the bytes that tell an error within a stream."""
     name = "fake"
     stream_type = "text/event-stream"
-    is_lenient = False  # unmarked requests get the script "text"
 
     def __init__(self, **more):
         self.heard, self.lock = {}, threading.Lock()
@@ -84,8 +83,6 @@ class Fake(Upstream):
                  f"content type {seen.header('content-type')}")
             asked, is_stream = self.read(seen)
             script, cell = scripts.mark_of(seen.body.decode())
-            if script is None and self.is_lenient:
-                script, cell = "text", "unmarked"
             must(scripts.is_known(script), f"no script is called {script}")
         except Breach as breach:
             self.note(False, seen, str(breach))
