@@ -66,7 +66,7 @@ class RealModels(GatewayTest):
         url = f"http://127.0.0.1:{self.ports['smollm2']}/v1"
         protocols = ("openai", "openai-responses", "anthropic")
         gateway = self.gateway({"encoder": "hash", "models": [
-            {"name": p, "protocol": p, "base_url": url, "model": "smollm2", "api_key": "unused",
+            {"name": p, "protocol": p, "base_url": url, "model": "smollm2",
              "price": {"input": 1, "output": 2}, "timeouts": {"first_token_ms": 300000},
              **({"abilities": {"chat": True, "completions": True}} if p == "openai" else {})}
             for p in protocols]})
