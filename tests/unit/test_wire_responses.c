@@ -300,8 +300,7 @@ static void an_answer_is_read_and_written_again(void **state)
 static void an_answer_that_failed_is_an_error_with_its_sentence(void **state)
 {
     static const char *const rows[] = {
-        "{\"status\":\"failed\",\"error\":{\"code\":\"server_error\",\"message\":\"broke\"},"
-        "\"output\":[]}",
+        "{\"status\":\"failed\",\"error\":{\"message\":\"broke\"},\"output\":[]}",
         "{\"status\":\"completed\"}",
         "{\"output\":{}}",
     };
