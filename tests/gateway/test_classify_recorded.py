@@ -9,6 +9,7 @@ import sys
 import unittest
 
 from support.classify_real import LLMS, RealClassifyTest
+from support.gateway import secret
 
 DIALS = (0, 0.1, 0.2, 0.3) if os.environ.get("METALLM_TEST_SHOW") else (0.2,)
 TARGETS = {"sentiment": (0.9, 0.95), "headlines": (0.75, 0.8)}
@@ -21,7 +22,7 @@ class Recorded(RealClassifyTest):
         self.name, places = name, {}
         for llm in LLMS:
             upstream = self.upstream(llm)
-            places[llm] = {"base_url": upstream.url, "api_key": upstream.key,
+            places[llm] = {"base_url": upstream.url, "api_key": secret(upstream.key),
                            "model": upstream.model}
         self.begin(name, places)
         for llm, upstream in zip(LLMS, self.upstreams):
