@@ -341,9 +341,9 @@ void metallm__label_read_text(const struct metallm__label_ask *ask, struct metal
     char form[METALLM__LABEL_BYTES_MAX + 64];
     *out = (struct metallm__label_read){
         .label = METALLM__LABEL_NONE, .confidence = NAN, .mass = NAN, .how = METALLM__LABEL_EMPTY};
-    if (text.n > METALLM__LABEL_ANSWER_BYTES)
-        text.n = METALLM__LABEL_ANSWER_BYTES;
     text = trim(behind_thoughts(text));
+    if (text.n > METALLM__LABEL_TEXT_BYTES)
+        text.n = METALLM__LABEL_TEXT_BYTES;
     if (text.n == 0)
         return;
     out->how = METALLM__LABEL_UNMAPPED;

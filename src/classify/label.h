@@ -33,7 +33,8 @@
 #define METALLM__CHOICES_MIN        2u
 #define METALLM__CHOICES_MAX        26u /* answered by a letter, A..Z */
 #define METALLM__LABEL_NONE         UINT32_MAX
-#define METALLM__LABEL_ANSWER_BYTES ((size_t)1 << 20) /* longer bodies are not read */
+#define METALLM__LABEL_ANSWER_BYTES ((size_t)16 << 20)  /* longer bodies are not read */
+#define METALLM__LABEL_TEXT_BYTES   ((size_t)256 << 10) /* of an answer's text that are read */
 #define METALLM__LABEL_TOKENS_MAX   64u /* tokens with probabilities that are looked at */
 #define METALLM__LABEL_MASS_LEAST   0.5
 

@@ -31,18 +31,24 @@ static void marks_are_filled_and_escaped(void **state)
     free(text);
 }
 
-static void the_evaluation_page_needs_nothing_from_elsewhere(void **state)
+static void the_pages_need_nothing_from_elsewhere(void **state)
 {
     (void)state;
-    struct metallm__page page = {&metallm__asset_evaluation, "t", "r", "{}", 2};
-    char *text = written(&page);
-    assert_non_null(strstr(text, "Chart.js v"));
-    assert_non_null(strstr(text, "<script type=\"application/json\" id=\"data\">{}</script>"));
-    assert_null(strstr(text, "@DATA@"));
-    assert_null(strstr(text, " src="));
-    assert_null(strstr(text, "<link"));
-    assert_null(strstr(text, "@import"));
-    free(text);
+    const struct metallm__asset *const shapes[] = {&metallm__asset_evaluation,
+                                                   &metallm__asset_savings, &metallm__asset_replay,
+                                                   &metallm__asset_classify};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        struct metallm__page page = {shapes[i], "t", "r", "{}", 2};
+        char *text = written(&page);
+        assert_non_null(strstr(text, "Chart.js v"));
+        assert_non_null(strstr(text, "<script type=\"application/json\" id=\"data\">{}</script>"));
+        assert_null(strstr(text, "@DATA@"));
+        assert_null(strstr(text, "@BODY@"));
+        assert_null(strstr(text, " src="));
+        assert_null(strstr(text, "<link"));
+        assert_null(strstr(text, "@import"));
+        free(text);
+    }
 }
 
 static void a_full_device_is_reported(void **state)
@@ -62,7 +68,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_are_filled_and_escaped),
-        cmocka_unit_test(the_evaluation_page_needs_nothing_from_elsewhere),
+        cmocka_unit_test(the_pages_need_nothing_from_elsewhere),
         cmocka_unit_test(a_full_device_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
