@@ -161,9 +161,12 @@ int metallm__value_text(struct metallm__config_inner *in, const struct metallm__
 static bool is_word(const char *text, const char *words)
 {
     size_t len = strlen(text);
-    for (; words != NULL; words = strchr(words, '|'), words += words != NULL)
+    while (words != NULL) {
         if (strcspn(words, "|") == len && memcmp(words, text, len) == 0)
             return true;
+        const char *bar = strchr(words, '|');
+        words = bar == NULL ? NULL : bar + 1;
+    }
     return false;
 }
 
