@@ -12,7 +12,6 @@
 #define TICK_NS    50000000u    /* between two looks for a wish to stop */
 #define GROUP_NS   20000000u    /* longest that an answer's row waits */
 #define GRACE_NS   10000000000u /* for what is under way, once asked to stop */
-#define AHEAD_MIN  64u
 #define SILENT_MIN 64u
 
 uint64_t metallm__run_now(void)
@@ -182,9 +181,17 @@ static int choose_all(struct metallm__run *r, metallm_error *err)
     return rc;
 }
 
+/* Texts that are begun before their turn. After a kill each of them counts as perhaps paid, so
+ * there are no more than calls need that they do not wait. */
 static unsigned ahead_target(const struct metallm__run *r)
 {
-    return 2 * r->o.concurrent > AHEAD_MIN ? 2 * r->o.concurrent : AHEAD_MIN;
+    return 2 * r->o.concurrent > 4 ? 2 * r->o.concurrent : 4;
+}
+
+/* Answers that may wait for their commit: after a kill they are paid for again. */
+static unsigned answers_max(const struct metallm__run *r)
+{
+    return 4 * r->o.concurrent > METALLM__RUN_BATCH ? METALLM__RUN_BATCH : 4 * r->o.concurrent;
 }
 
 /* Keeps enough texts begun that no call waits for one. */
@@ -210,8 +217,8 @@ static bool is_batch_due(struct metallm__run *r, uint64_t now)
         r->end_since_ns = now;
     if (r->begin.count > 0 && (r->in_begin == 0 || r->begin.count >= ahead_target(r)))
         return true;
-    return r->end.count > 0 &&
-           (is_idle || r->end.count >= METALLM__RUN_BATCH || now - r->end_since_ns >= GROUP_NS);
+    return r->end.count > 0 && (is_idle || r->end.count + r->in_end >= answers_max(r) ||
+                                now - r->end_since_ns >= GROUP_NS);
 }
 
 /* The journal must keep up: what it cannot queue it would drop. */
@@ -265,7 +272,7 @@ static int next(void *payload, struct metallm__drive_job *job, metallm_error *er
         rc = metallm__run_flush(r, err);
     if (rc != METALLM_OK)
         return rc;
-    if (r->ready.count == 0)
+    if (r->ready.count == 0 || r->end.count + r->in_end >= answers_max(r))
         return is_over(r) ? METALLM_ENOTFOUND : METALLM_EBUSY;
     return give(r, job, err);
 }
