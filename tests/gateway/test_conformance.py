@@ -167,9 +167,9 @@ class Conformance(World):
         """Whole and streamed; one by Python's client and the other by Node's, by turns."""
         streamed = {**params, "stream_options": {"include_usage": True}} \
             if cell.surface in ("chat", "completions") else params
-        if not row.stream:
+        if not (row.stream and row.whole):
             for client in ("python", "node"):
-                self.trial(cell, client, False, params, row=row)
+                self.trial(cell, client, row.stream, streamed if row.stream else params, row=row)
             return
         first, second = ("python", "node")[::1 if turn % 2 else -1]
         self.trial(cell, first, False, params, row=row)

@@ -51,7 +51,7 @@ class Matrix(FakeTest):
         jobs, rows = [], {}
         for surface in surfaces:
             for number, row in enumerate(asks.ROWS):
-                for stream in (False, True)[:1 + row.stream]:
+                for stream in (False,) * row.whole + (True,) * row.stream:
                     name = f"{surface}-{number}-{int(stream)}"
                     try:
                         params = asks.params_of(row, surface, fake.model,

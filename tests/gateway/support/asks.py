@@ -47,7 +47,8 @@ class Row:
     features: tuple = ()
     only: tuple = None
     raw: dict = dataclasses.field(default_factory=dict)
-    stream: bool = True
+    stream: bool = True  # whether it is asked streamed, and whole
+    whole: bool = True
     partly: dict = dataclasses.field(default_factory=dict)
     limits: dict = dataclasses.field(default_factory=dict)
 
@@ -168,8 +169,10 @@ ROWS = [
         user("Hello."), ("assistant", ("text", "Hello!")), user(), ("system", ("text", "Be brief."))],
         features=("late system messages",), only=("chat", "responses")),
     Row("several choices", options={"n": 2}, features=("several choices",), stream=False),
-    Row("logprobs", options={"logprobs": True}, features=("logprobs",), stream=False,
-        only=("chat",)),
+    Row("logprobs", options={"logprobs": True, "top_logprobs": 2}, features=("logprobs",),
+        stream=False, only=("chat",)),
+    Row("logprobs of a stream", options={"logprobs": True, "top_logprobs": 2},
+        features=("logprobs",), whole=False, only=("chat",), limits={"gemini": "logprobs"}),
     Row("logit_bias", raw={s: {"logit_bias": {"50256": -100}} for s in ("chat", "completions")},
         only=("chat", "completions"), features=("logit_bias",)),
     Row("user", options={"user": "user-17"}, features=("user",)),
@@ -281,7 +284,7 @@ def chat(row):
              "effort": "reasoning_effort"}
     limited(row.options, {"temperature", "top_p", "stop", "seed", "frequency_penalty", "n",
                           "presence_penalty", "max_tokens", "tool_choice", "parallel", "format",
-                          "effort", "logprobs", "user", "metadata", "verbosity"}, "chat")
+                          "effort", "logprobs", "top_logprobs", "user", "metadata", "verbosity"}, "chat")
     for name, value in row.options.items():
         if name == "format":
             params["response_format"] = {"type": "json_object"} if value == "json" else {

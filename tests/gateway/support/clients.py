@@ -125,6 +125,9 @@ def chat_final(events):
                                         "message": {"role": "assistant", "content": None}})
             choice = made["choices"][told["index"]]
             choice["finish_reason"] = told.get("finish_reason") or choice["finish_reason"]
+            if told.get("logprobs"):
+                choice.setdefault("logprobs", {"content": []})["content"] += \
+                    told["logprobs"]["content"]
             add_delta(choice["message"], told["delta"])
     return made
 

@@ -313,8 +313,14 @@ class Gemini(Fake):
                     for i in range(len(heard.asked["inputs"]))]
             return {"embeddings": made} if heard.asked["method"].startswith("batch") \
                 else {"embedding": made[0]}
-        return {"candidates": [{"content": {"role": "model", "parts": list(self.parts(said))},
-                                "finishReason": self.ending(said), "index": 0}],
+        candidate = {"content": {"role": "model", "parts": list(self.parts(said))},
+                     "finishReason": self.ending(said), "index": 0}
+        if heard.asked["options"].get("logprobs"):
+            told = {"token": said.text, "tokenId": 7, "logProbability": -0.25}
+            other = {"token": "Graz", "tokenId": 8, "logProbability": -4.5}
+            candidate["logprobsResult"] = {"chosenCandidates": [told],
+                                           "topCandidates": [{"candidates": [told, other]}]}
+        return {"candidates": [candidate],
                 "usageMetadata": self.usage(said), "modelVersion": self.model,
                 "responseId": heard.cell}
 

@@ -289,7 +289,7 @@ class OpenAI(Fake):
         return {**told, "object": "chat.completion", "service_tier": "default",
                 "system_fingerprint": "fp_1", "choices": [
                     {"index": i, "message": message, "finish_reason": FINISHES[said.finish],
-                     "logprobs": logprobs(said) if heard.asked["options"].get("logprobs") else None}
+                     "logprobs": logprobs(said.text) if heard.asked["options"].get("logprobs") else None}
                     for i in range(count)]}
 
     def pieces(self, said, heard):
@@ -312,7 +312,9 @@ class OpenAI(Fake):
                 yield sse({**base, "choices": [], "prompt_filter_results": [
                     {"prompt_index": 0, "content_filter_results": {}}]})
             for delta, finish in chat_deltas(said):
-                yield sse({**base, "choices": [{"index": 0, "delta": delta, "logprobs": None,
+                told = logprobs(delta["content"]) if delta.get("content") and \
+                    heard.asked["options"].get("logprobs") else None
+                yield sse({**base, "choices": [{"index": 0, "delta": delta, "logprobs": told,
                                                 "finish_reason": finish}]})
         if has_usage:
             yield sse({**base, "choices": [], "usage": usage_of(said)})
@@ -349,9 +351,12 @@ def chat_deltas(said):
     yield {}, FINISHES[said.finish]
 
 
-def logprobs(said):
-    return {"content": [{"token": said.text[:2], "logprob": -0.25, "bytes": None,
-                         "top_logprobs": []}], "refusal": None}
+def logprobs(text):
+    """Of the text as if it were one token."""
+    return {"content": [{"token": text, "logprob": -0.25, "bytes": list(text.encode()),
+                         "top_logprobs": [{"token": text, "logprob": -0.25, "bytes": None},
+                                          {"token": "Graz", "logprob": -4.5, "bytes": None}]}],
+            "refusal": None}
 
 
 def embedding_answer(asked, model):

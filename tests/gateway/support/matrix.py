@@ -197,8 +197,12 @@ def check_answer(surface, said, outcome, row, extras=EXTRAS):
     assert stop == wanted[2] or surface != "messages", f"stop {stop!r}, not {wanted[2]!r}"
     ids = [p.get("id") or p.get("call_id") for p in calls_of(surface, final)]
     assert len(set(ids)) == len(ids), f"ids of calls: {ids}"
-    if final.get("usage") is not None or not outcome["events"] or surface != "chat":
-        check_usage(surface, final["usage"], said)
+    usage = final.get("usage") or [e["usage"] for e in outcome["events"] if e.get("usage")][-1]
+    check_usage(surface, usage, said)
+    if "logprobs" in row.options:
+        told = final["choices"][0]["logprobs"]["content"]
+        assert "".join(t["token"] for t in told) == said.text, told
+        assert [t["logprob"] for t in told[0]["top_logprobs"]] == [-0.25, -4.5], told
     assert final["model"], "no model"
     assert final["id"], "no id"
     count = row.options.get("n", 1)

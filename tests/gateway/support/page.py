@@ -8,7 +8,7 @@ INTRO = """# Conformance
 
 <!-- Made by tests/gateway/test_conformance.py, which fails where this page is not what it finds. -->
 
-What each surface of the gateway does over each upstream, as a run of the tests found it: the official SDKs for Python and Node.js ask, the gateway translates, and upstreams answer that check every request by the providers' own SDKs and service models (`tests/gateway/support/`). Each cell is asked whole and streamed. What the upstream was told and what the client was given are compared in full.
+What each surface of the gateway does over each upstream, as a run of the tests found it: the official SDKs for Python and Node.js ask, the gateway translates, and upstreams answer that check every request by the providers' own SDKs and service models (`tests/gateway/support/`). Each cell is asked whole and streamed, by turns from Python and from Node.js. What the upstream was told and what the client was given are compared in full.
 
 Clients: {clients}. Judges: {judges}.
 
