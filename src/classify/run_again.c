@@ -51,6 +51,6 @@ int metallm__run_again(struct metallm__run *r, metallm_error *err)
     struct looking l = {.run = r};
     if (!r->is_met || r->gold_count == 0)
         return METALLM_OK;
-    int rc = metallm__job_visit(r->parts.store, r->job.id, visit, &l, err);
+    int rc = metallm__job_visit(r->parts.store, r->job.id, 0, r->text_count, visit, &l, err);
     return rc == METALLM_OK ? metallm__texts_rewind(r->texts, err) : rc;
 }

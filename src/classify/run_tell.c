@@ -224,8 +224,6 @@ static int tell_one(struct telling *t, const struct metallm__job_row *row, metal
     int rc = put_out(t, row, err);
     if (rc == METALLM_OK)
         rc = put_outcomes(t, row, gold, err);
-    if (rc == METALLM_OK && metallm_outcomes_query_count(t->outcomes) >= BLOCK_TEXTS)
-        rc = flush_outcomes(t, err);
     t->has_text = false;
     return rc;
 }
@@ -261,13 +259,15 @@ static int tell_all(struct telling *t, metallm_error *err)
         uint32_t number;
         rc = metallm_outcomes_add_model(t->outcomes, r->names[m], &number, err);
     }
-    if (rc == METALLM_OK)
-        rc = metallm__job_visit(r->parts.store, r->job.id, visit, t, err);
+    /* In blocks: a reader that stays would keep the store's log from being taken in. */
+    for (uint64_t from = 0; rc == METALLM_OK && from < r->text_count; from += BLOCK_TEXTS) {
+        rc = metallm__job_visit(r->parts.store, r->job.id, from, BLOCK_TEXTS, visit, t, err);
+        if (rc == METALLM_OK)
+            rc = flush_outcomes(t, err);
+    }
     while (rc == METALLM_OK && (rc = read_one(t, err)) == METALLM_OK)
         rc = tell_one(t, NULL, err);
-    if (rc == METALLM_ENOTFOUND)
-        rc = flush_outcomes(t, err);
-    return rc;
+    return rc == METALLM_ENOTFOUND ? METALLM_OK : rc;
 }
 
 static int open_summary(struct telling *t, metallm_error *err)

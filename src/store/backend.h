@@ -70,8 +70,8 @@ struct metallm__jobs_backend {
     int (*end)(void *state, int64_t job, const struct metallm__job_row *row, metallm_error *err);
     int (*states)(void *state, int64_t job, uint64_t from, uint32_t count, uint8_t *states,
                   metallm_error *err);
-    int (*visit)(void *state, int64_t job, metallm__job_visit_row *visit, void *payload,
-                 metallm_error *err);
+    int (*visit)(void *state, int64_t job, uint64_t from, uint64_t count,
+                 metallm__job_visit_row *visit, void *payload, metallm_error *err);
     int (*totals)(void *state, int64_t job, struct metallm__job_totals *out, metallm_error *err);
 };
 

@@ -61,11 +61,11 @@ int metallm__job_states(struct metallm__store *s, int64_t job, uint64_t from, ui
     return b != NULL ? b->states(s->state, job, from, count, states, err) : METALLM_EINVAL;
 }
 
-int metallm__job_visit(struct metallm__store *s, int64_t job, metallm__job_visit_row *visit,
-                       void *payload, metallm_error *err)
+int metallm__job_visit(struct metallm__store *s, int64_t job, uint64_t from, uint64_t count,
+                       metallm__job_visit_row *visit, void *payload, metallm_error *err)
 {
     const struct metallm__jobs_backend *b = jobs_of(s, err);
-    return b != NULL ? b->visit(s->state, job, visit, payload, err) : METALLM_EINVAL;
+    return b != NULL ? b->visit(s->state, job, from, count, visit, payload, err) : METALLM_EINVAL;
 }
 
 int metallm__job_totals(struct metallm__store *s, int64_t job, struct metallm__job_totals *out,

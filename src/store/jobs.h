@@ -78,12 +78,13 @@ METALLM_MUSTCHECK int metallm__job_end(struct metallm__store *s, int64_t job,
 /* The states of the texts from .. from + count - 1. */
 METALLM_MUSTCHECK int metallm__job_states(struct metallm__store *s, int64_t job, uint64_t from,
                                           uint32_t count, uint8_t *states, metallm_error *err);
-/* All rows by number. A result other than METALLM_OK ends it and is returned. */
+/* The rows of the texts from .. from + count - 1, by number. A result other than METALLM_OK ends it
+ * and is returned. */
 typedef int metallm__job_visit_row(void *payload, const struct metallm__job_row *row,
                                    metallm_error *err);
-METALLM_MUSTCHECK int metallm__job_visit(struct metallm__store *s, int64_t job,
-                                         metallm__job_visit_row *visit, void *payload,
-                                         metallm_error *err);
+METALLM_MUSTCHECK int metallm__job_visit(struct metallm__store *s, int64_t job, uint64_t from,
+                                         uint64_t count, metallm__job_visit_row *visit,
+                                         void *payload, metallm_error *err);
 
 struct metallm__job_totals {
     uint64_t answered, unlabelled, failed, cut, begun; /* unlabelled: a part of answered */

@@ -239,20 +239,27 @@ static int take_calls(void *state, struct reading *r, struct metallm__job_row *r
     return rc;
 }
 
-static int visit_rows(void *state, int64_t job, metallm__job_visit_row *visit, void *payload,
-                      metallm_error *err)
+static void bind_range(sqlite3_stmt *statement, int64_t job, uint64_t from, uint64_t count)
+{
+    sqlite3_bind_int64(statement, 1, job);
+    sqlite3_bind_int64(statement, 2, (sqlite3_int64)from);
+    sqlite3_bind_int64(statement, 3, (sqlite3_int64)(from + count));
+}
+
+static int visit_rows(void *state, int64_t job, uint64_t from, uint64_t count,
+                      metallm__job_visit_row *visit, void *payload, metallm_error *err)
 {
     struct reading r = {0};
     bool has_row = false;
     int rc = metallm__sqlite_get(state, METALLM__SQL_VISIT_JOB_CALLS, &r.calls, err);
     if (rc != METALLM_OK)
         return rc;
-    sqlite3_bind_int64(r.calls, 1, job);
+    bind_range(r.calls, job, from, count);
     rc = metallm__sqlite_step(state, r.calls, &r.has_call, err);
     if (rc == METALLM_OK)
         rc = metallm__sqlite_get(state, METALLM__SQL_VISIT_JOB_TEXTS, &r.texts, err);
     if (rc == METALLM_OK)
-        sqlite3_bind_int64(r.texts, 1, job);
+        bind_range(r.texts, job, from, count);
     while (rc == METALLM_OK) {
         struct metallm__job_row row;
         rc = metallm__sqlite_step(state, r.texts, &has_row, err);

@@ -208,10 +208,11 @@ static const char *const sql[METALLM__SQL_COUNT] = {
     [METALLM__SQL_VISIT_JOB_TEXTS] =
         "SELECT number, state, hash, reserved_usd, ifnull(label, -1), model, how, confidence,"
         " propensity, usd, lost_usd, latency_ms, lesson, decision, name FROM job_texts"
-        " WHERE job = ?1 ORDER BY number",
+        " WHERE job = ?1 AND number >= ?2 AND number < ?3 ORDER BY number",
     [METALLM__SQL_VISIT_JOB_CALLS] =
         "SELECT number, model, why, label, how, confidence, score, usd, latency_ms, input_tokens,"
-        " output_tokens FROM job_calls WHERE job = ?1 ORDER BY number, step",
+        " output_tokens FROM job_calls WHERE job = ?1 AND number >= ?2 AND number < ?3"
+        " ORDER BY number, step",
     [METALLM__SQL_JOB_TOTALS] =
         "SELECT state, count(*), sum(label < 0), total(usd), total(lost_usd), total(reserved_usd)"
         " FROM job_texts WHERE job = ?1 GROUP BY state",

@@ -204,9 +204,13 @@ static void rows_come_back_by_number_with_their_calls(void **state)
             ok(metallm__job_end(p->s, job.id, &row, NULL));
     }
     ok(metallm__ledger_commit(p->s, NULL));
-    assert_int_equal(metallm__job_visit(p->s, job.id, look, &seen, NULL), METALLM_ECANCELED);
+    assert_int_equal(metallm__job_visit(p->s, job.id, 0, 100, look, &seen, NULL),
+                     METALLM_ECANCELED);
     assert_int_equal(seen.count, 3);
     assert_true(seen.numbers[0] == 2 && seen.numbers[1] == 4 && seen.numbers[2] == 9);
+    seen.count = 0;
+    ok(metallm__job_visit(p->s, job.id, 3, 6, look, &seen, NULL)); /* 3 .. 8 */
+    assert_true(seen.count == 1 && seen.numbers[0] == 4);
 }
 
 /* A table with one query and one outcome. */
