@@ -251,7 +251,7 @@ def check_heard(asked, row, surface, upstream, mark, dropped):
     if "reasoning history" in dropped:
         turns = [(r, p) for r, p in turns if p[0] != "reasoning"]
     if asked["kind"] == "titan":
-        return check_prompt(asked, row, turns, dropped)
+        return check_prompt(asked, row, turns, surface, dropped)
     assert asked["system"] == row.system or "\n".join(asked["system"]) == "\n".join(row.system), \
         f"system {asked['system']}"
     assert flat(asked["turns"]) == flat(turns), f"heard {asked['turns']}, not {turns}"
@@ -260,7 +260,7 @@ def check_heard(asked, row, surface, upstream, mark, dropped):
     assert heard == wanted or ("tools" in dropped and not heard), f"tools {heard}"
     if "strict tools" in row.features and "strict tools" not in dropped:
         assert asked["tools"][0]["strict"] is True, "strict was lost"
-    check_options(asked["options"], row, dropped)
+    check_options(asked["options"], row, surface, upstream, dropped)
     return None
 
 
@@ -274,18 +274,21 @@ def flat(turns):
     return made
 
 
-def check_prompt(asked, row, turns, dropped):
+def check_prompt(asked, row, turns, surface, dropped):
     """A prompt holds every text in its order."""
     prompt, at = asked["turns"][0][1][1], 0
     for text in [*row.system, *(p[1] for _, p in turns if p[0] == "text")]:
         found = prompt.find(text, at)
         assert found >= 0, f"{text!r} is not in {prompt!r}"
         at = found + len(text)
-    check_options(asked["options"], row, dropped)
+    check_options(asked["options"], row, surface, "bedrock-invoke", dropped)
 
 
-def check_options(options, row, dropped):
-    for name, value in row.options.items():
+def check_options(options, row, surface, upstream, dropped):
+    wanted = dict(row.options)
+    if surface == "messages":
+        wanted.setdefault("max_tokens", 512)  # asks.messages says so, since the surface must
+    for name, value in wanted.items():
         if name in DROPPED_AS and DROPPED_AS[name] & set(dropped):
             assert name not in options, f"{name} was told, although it is said to be dropped"
             continue
@@ -306,14 +309,17 @@ def check_options(options, row, dropped):
             assert value in told, f"user {told}"
         elif name != "n":
             assert got == value, f"{name} {got}, not {value}"
-    known = set(row.options) | BY_ITSELF
+    known = set(wanted) | BY_ITSELF.get(upstream, set())
+    if {"effort", "budget"} & set(wanted):
+        known |= THINKING
     unasked = {n: v for n, v in options.items() if n not in known and SAME_AS.get(n) != v}
     assert not unasked or row.raw, f"nobody asked for {unasked}"
 
 
-# What a writer may add of itself: limits that the protocol needs, and how an answer comes.
-BY_ITSELF = {"max_tokens", "store", "include", "thoughts", "effort", "budget", "thinking", "summary",
-             "top_logprobs", "parallel"}
+# What a writer adds of itself: the limit that the protocol needs, nothing kept, sealed reasoning.
+BY_ITSELF = {"anthropic": {"max_tokens"}, "bedrock-invoke": {"max_tokens"},
+             "openai-responses": {"store", "include"}}
+THINKING = {"effort", "budget", "thinking", "summary", "thoughts"}  # ways to have it, and to see it
 SAME_AS = {"tool_choice": "auto", "metadata": {"user_id": "user-17"}}  # ways to say other members
 DROPPED_AS = {"user": {"user"}, "metadata": {"metadata"}, "verbosity": {"verbosity"},
               "parallel": {"parallel tool calls off"}, "effort": {"reasoning effort"},
