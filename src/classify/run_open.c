@@ -270,6 +270,10 @@ static int check_options(const struct metallm__run_options *o, metallm_error *er
     if (name < 1 || name > METALLM__JOB_NAME_MAX)
         return metallm__error_set(err, METALLM_EINVAL, "a job's name has 1 to %u bytes, not %zu",
                                   METALLM__JOB_NAME_MAX, name);
+    if (strcmp(o->texts.path, "-") == 0)
+        return metallm__error_set(err, METALLM_EINVAL,
+                                  "texts must stand in a file: a job reads them again when it goes "
+                                  "on");
     if (o->concurrent > METALLM__RUN_CONCURRENT_MAX || o->tries > METALLM__RUN_TRIES_MAX)
         return metallm__error_set(err, METALLM_EINVAL, "at most %u calls at a time and %u tries",
                                   METALLM__RUN_CONCURRENT_MAX, METALLM__RUN_TRIES_MAX);
