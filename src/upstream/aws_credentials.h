@@ -11,7 +11,7 @@
  * when they are replaced or the record goes, and stand in no sentence. */
 #ifndef UPSTREAM_AWS_CREDENTIALS_H
 #define UPSTREAM_AWS_CREDENTIALS_H
-#include "wire/sigv4.h"
+#include "wire/bedrock/sigv4.h"
 #include "wire/wire.h"
 
 /* What the environment says. */

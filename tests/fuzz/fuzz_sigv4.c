@@ -4,7 +4,7 @@
  * with three lines that hold neither the secret nor a line end of the request's. */
 #include "fuzz/fuzz.h"
 #include "metallm/base.h"
-#include "wire/sigv4.h"
+#include "wire/bedrock/sigv4.h"
 
 #define MUST(fact) ((fact) ? (void)0 : __builtin_trap())
 

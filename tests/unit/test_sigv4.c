@@ -11,7 +11,7 @@
 #include "base/json_out.h"
 #include "support/cmocka_all.h"
 #include "support/fail_alloc.h"
-#include "wire/sigv4.h"
+#include "wire/bedrock/sigv4.h"
 
 #define WALL_S 1440938160 /* 2015-08-30T12:36:00Z */
 

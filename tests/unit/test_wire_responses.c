@@ -7,7 +7,7 @@
 
 #include "support/cmocka_all.h"
 #include "support/fail_alloc.h"
-#include "wire/responses.h"
+#include "wire/responses/responses.h"
 
 #define POOL_BYTES ((size_t)1 << 20)
 
