@@ -20,7 +20,7 @@ struct telling {
     struct metallm__out *out;       /* NULL: nowhere */
     struct metallm__summary *summary;
     metallm_outcomes *outcomes;
-    struct metallm__buf record, text; /* scratch */
+    struct metallm__buf record, text, routed_on; /* scratch */
     struct metallm__record_room room;
     float *usd_of, *quality_of;
     uint32_t
@@ -149,12 +149,23 @@ static void add_up(struct telling *t, const struct metallm__job_row *row, uint32
 
 /* ---- Outcomes for evaluate and train. ---- */
 
-static const char *closed(struct metallm__buf *b, struct metallm__text_part p, size_t *at)
+/* A copy that is closed by NUL; *at: where it begins. */
+static void keep_closed(struct metallm__buf *b, struct metallm__text_part p, size_t *at)
 {
     *at = b->len;
     metallm__buf_add(b, p.p, p.n);
     metallm__buf_add(b, "", 1);
-    return "";
+}
+
+/* The text that routers' vectors are made of: with choices, too. */
+static int fill_routed(struct telling *t, metallm_error *err)
+{
+    struct metallm__span choices[METALLM__CHOICES_MAX];
+    for (unsigned c = 0; c < t->x.choice_count; c++)
+        choices[c] = metallm__span(t->x.choices[c].p, t->x.choices[c].n);
+    const struct metallm__template_fill fill = {
+        .text = {t->x.text.p, t->x.text.n}, .choices = choices, .choice_count = t->x.choice_count};
+    return metallm__template_routed(&fill, &t->routed_on, err);
 }
 
 static int put_outcomes(struct telling *t, const struct metallm__job_row *row, uint32_t gold,
@@ -164,11 +175,15 @@ static int put_outcomes(struct telling *t, const struct metallm__job_row *row, u
     size_t id, prompt, label, query = 0;
     if (row == NULL || row->state != METALLM__JOB_ANSWERED)
         return METALLM_OK;
+    int rc = fill_routed(t, err);
+    if (rc != METALLM_OK)
+        return rc;
     metallm__buf_clear(&t->text);
-    (void)closed(&t->text, t->x.id, &id);
-    (void)closed(&t->text, t->x.text, &prompt);
-    (void)closed(&t->text, t->x.gold, &label);
-    int rc = metallm__buf_check(&t->text, err);
+    keep_closed(&t->text, t->x.id, &id);
+    keep_closed(&t->text, (struct metallm__text_part){t->routed_on.data, t->routed_on.len},
+                &prompt);
+    keep_closed(&t->text, t->x.gold, &label);
+    rc = metallm__buf_check(&t->text, err);
     if (rc != METALLM_OK)
         return rc;
     const metallm_query q = {.id = t->text.data + id,
@@ -298,6 +313,7 @@ static int prepare(struct telling *t, metallm_error *err)
     const struct metallm__run *r = t->run;
     metallm__buf_init(&t->record, METALLM__RECORD_BYTES_MAX);
     metallm__buf_init(&t->text, (size_t)4 << 20);
+    metallm__buf_init(&t->routed_on, (size_t)4 << 20);
     t->usd_of = metallm__calloc(r->llm_count, sizeof *t->usd_of);
     t->quality_of = metallm__calloc(r->llm_count, sizeof *t->quality_of);
     int rc = t->usd_of == NULL || t->quality_of == NULL ? metallm__error_nomem(err, "a report")
@@ -341,6 +357,7 @@ int metallm__run_tell(struct metallm__run *r, const char *path, struct metallm__
     metallm__store_close(t->records);
     metallm__buf_fini(&t->record);
     metallm__buf_fini(&t->text);
+    metallm__buf_fini(&t->routed_on);
     metallm__free(t->usd_of);
     metallm__free(t->quality_of);
     metallm__free(t);

@@ -208,6 +208,8 @@ class Rows(ClassifyTest):
         self.assertEqual([r["label"] for r in self.rows()], ["A", "B", "A", "B", "C"])
         self.assertIsInstance(json.loads(done.stdout), dict)
         self.assertEqual(self.sql("SELECT min(score) FROM outcomes"), [(1.0,)])
+        # What a router is trained on later is what was routed on now: with the choices.
+        self.assertIn("two", self.sql("SELECT prompt FROM queries ORDER BY id")[0][0])
 
 
 class Refused(ClassifyTest):
