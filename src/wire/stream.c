@@ -75,6 +75,7 @@ static int take_delta(void *payload, const struct metallm__delta *d)
     learn(s, d);
     if (!s->is_translated)
         return METALLM_OK;
+    s->has_begun |= d->kind != METALLM__DELTA_START && d->kind != METALLM__DELTA_USAGE;
     if (d->kind == METALLM__DELTA_FINISH) { /* usage may still follow */
         t->finish = d->finish;
         s->has_finish = true;
@@ -97,7 +98,7 @@ static int take_delta(void *payload, const struct metallm__delta *d)
 static int hand_on(struct metallm__wire_stream *s, enum metallm__wire_piece_kind kind,
                    struct metallm__buf *b)
 {
-    if (b->len == 0)
+    if (b->len == 0 || !s->has_begun)
         return METALLM_OK;
     int rc = s->sink(s->payload, kind, metallm__span(b->data, b->len));
     metallm__buf_clear(b);

@@ -150,6 +150,8 @@ struct metallm__wire_stream {
     struct metallm__span run; /* events to hand on that stand side by side */
     struct metallm__hearing hearing;
     struct metallm__telling telling; /* where is_translated */
+    bool has_begun;                  /* more than START and usage was told: until then nothing is
+                                      * handed on, so that another LLM can still be asked */
     bool has_finish;                 /* FINISH waits for the end; its stop: */
     struct metallm__buf stop;
     struct metallm__buf events, usage_event, last; /* ... told by the feed under way */

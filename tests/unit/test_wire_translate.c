@@ -497,6 +497,36 @@ static void a_stream_that_breaks_keeps_what_was_told(void **state)
     metallm__wire_request_fini(&r);
 }
 
+/* The head of an answer alone binds nobody to the LLM that began it. */
+static void nothing_is_handed_on_before_an_answer_has_begun(void **state)
+{
+    static const struct {
+        enum metallm__wire_kind kind;
+        const char *body;
+    } rows[] = {
+        {METALLM__WIRE_MESSAGES,
+         "{\"model\":\"auto\",\"max_tokens\":9,\"stream\":true,\"messages\":"
+         "[{\"role\":\"user\",\"content\":\"a\"}]}"},
+        {METALLM__WIRE_RESPONSES, "{\"model\":\"auto\",\"stream\":true,\"input\":\"a\"}"},
+        {METALLM__WIRE_CHAT, "{\"model\":\"auto\",\"stream\":true,\"messages\":[{\"role\":\"user\","
+                             "\"content\":\"a\"}]}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct metallm__wire_request r;
+        struct pieces p;
+        metallm_error err = {0};
+        assert_int_equal(read_as(&r, rows[i].kind, rows[i].body), METALLM_OK);
+        assert_int_equal(
+            run(&r, HEAD "data: {\"error\":{\"message\":\"overloaded\"}}\n\n", 7, &p, &err),
+            METALLM_EFORMAT);
+        assert_int_equal(p.count, 0);
+        assert_int_equal(run(&r, HEAD HELLO STOP USAGE DONE, 7, &p, &err), METALLM_OK);
+        assert_int_equal(p.kinds[0], 'E');
+        metallm__wire_request_fini(&r);
+    }
+}
+
 /* ---- No memory. ---- */
 
 static int request_all(void *payload)
@@ -576,6 +606,7 @@ int main(void)
         cmocka_unit_test(what_is_no_answer_is_not_translated),
         cmocka_unit_test(a_stream_is_the_same_wherever_it_is_cut),
         cmocka_unit_test(a_stream_that_breaks_keeps_what_was_told),
+        cmocka_unit_test(nothing_is_handed_on_before_an_answer_has_begun),
         cmocka_unit_test(no_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
