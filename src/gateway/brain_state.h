@@ -119,9 +119,9 @@ struct metallm__brains {
     size_t count, cap;
     struct metallm__known_setup *setups;
     size_t setup_count, setup_cap;
-    size_t setups_written; /* of those with json, in the transaction that is open */
-    uint64_t direct_setup;
-    atomic_llong seq; /* last event that was folded */
+    size_t setups_written;         /* of those with json, in the transaction that is open */
+    _Atomic uint64_t direct_setup; /* a reload replaces it while workers read */
+    atomic_llong seq;              /* last event that was folded */
 };
 
 /* brain_setup.c. The caller holds *out. */
