@@ -3,6 +3,7 @@
  * docs/formats.md. */
 #ifndef STORE_SQLITE_H
 #define STORE_SQLITE_H
+#include <math.h>
 #include <sqlite3.h>
 
 #include "store/backend.h"
@@ -144,4 +145,21 @@ int metallm__sqlite_put_change(void *state, const char *kind, const char *name, 
                                metallm_error *err);
 int metallm__sqlite_changes(void *state, metallm__ledger_change_visit *visit, void *payload,
                             metallm_error *err);
+
+/* NaN is NULL, both ways. */
+static inline void metallm__sqlite_bind_real(sqlite3_stmt *statement, int at, double value)
+{
+    if (isnan(value))
+        sqlite3_bind_null(statement, at);
+    else
+        sqlite3_bind_double(statement, at, value);
+}
+
+static inline double metallm__sqlite_real_at(sqlite3_stmt *statement, int column)
+{
+    return sqlite3_column_type(statement, column) == SQLITE_NULL
+               ? NAN
+               : sqlite3_column_double(statement, column);
+}
+
 #endif

@@ -13,14 +13,6 @@ static void bind_text(sqlite3_stmt *statement, int at, const char *text)
     sqlite3_bind_text(statement, at, text, -1, SQLITE_STATIC);
 }
 
-static void bind_real(sqlite3_stmt *statement, int at, double value)
-{
-    if (isnan(value))
-        sqlite3_bind_null(statement, at);
-    else
-        sqlite3_bind_double(statement, at, value);
-}
-
 /* The number that a statement with one text gives; 0: no row. */
 static int find_by_text(struct metallm__sqlite *s, enum metallm__sqlite_statement which,
                         const char *text, sqlite3_int64 *id, metallm_error *err)
@@ -192,7 +184,7 @@ static int add_outcome(struct metallm__sqlite *s, sqlite3_int64 query, sqlite3_i
     const float values[] = {cell->score, cell->cost_usd, cell->latency_ms, cell->input_tokens,
                             cell->output_tokens};
     for (int i = 0; i < 5; i++)
-        bind_real(statement, 4 + i, (double)values[i]);
+        metallm__sqlite_bind_real(statement, 4 + i, (double)values[i]);
     rc = metallm__sqlite_run(s, statement, err);
     bool is_new = sqlite3_changes(s->db) > 0;
     added->outcomes += is_new;
@@ -325,7 +317,7 @@ static int put_price(struct metallm__sqlite *s, const struct metallm__price *p, 
     sqlite3_bind_int(statement, 2, p->from);
     const double values[] = {p->usd_per_call, p->input, p->output, p->cached_input};
     for (int i = 0; i < 4; i++)
-        bind_real(statement, 3 + i, values[i]);
+        metallm__sqlite_bind_real(statement, 3 + i, values[i]);
     return metallm__sqlite_run(s, statement, err);
 }
 
@@ -339,9 +331,9 @@ static int apply_price(struct metallm__sqlite *s, const struct metallm__price *p
     if (rc != METALLM_OK)
         return rc;
     bind_text(statement, 1, p->model);
-    bind_real(statement, 2, by_call ? p->usd_per_call : p->input);
+    metallm__sqlite_bind_real(statement, 2, by_call ? p->usd_per_call : p->input);
     if (!by_call)
-        bind_real(statement, 3, p->output);
+        metallm__sqlite_bind_real(statement, 3, p->output);
     rc = metallm__sqlite_run(s, statement, err);
     if (rc == METALLM_OK)
         added->costs += (size_t)sqlite3_changes(s->db);

@@ -8,21 +8,6 @@
 #include "base/error.h"
 #include "store/sqlite.h"
 
-static void bind_real(sqlite3_stmt *statement, int at, double value)
-{
-    if (isnan(value))
-        sqlite3_bind_null(statement, at);
-    else
-        sqlite3_bind_double(statement, at, value);
-}
-
-static double real_at(sqlite3_stmt *statement, int column)
-{
-    return sqlite3_column_type(statement, column) == SQLITE_NULL
-               ? NAN
-               : sqlite3_column_double(statement, column);
-}
-
 static int find(void *state, const char *name, struct metallm__job *job, struct metallm__buf *out,
                 bool *found, metallm_error *err)
 {
@@ -102,7 +87,7 @@ static int begin(void *state, int64_t job, uint64_t number, uint64_t hash, doubl
     sqlite3_bind_int64(statement, 1, job);
     sqlite3_bind_int64(statement, 2, (sqlite3_int64)number);
     sqlite3_bind_int64(statement, 3, (sqlite3_int64)hash);
-    bind_real(statement, 4, reserved_usd);
+    metallm__sqlite_bind_real(statement, 4, reserved_usd);
     return metallm__sqlite_run(state, statement, err);
 }
 
@@ -120,10 +105,10 @@ static int put_call(void *state, int64_t job, uint64_t number, uint32_t step,
     sqlite3_bind_int64(statement, 5, c->why);
     sqlite3_bind_int64(statement, 6, c->label);
     sqlite3_bind_int64(statement, 7, c->how);
-    bind_real(statement, 8, c->confidence);
-    bind_real(statement, 9, c->score);
-    bind_real(statement, 10, c->usd);
-    bind_real(statement, 11, c->latency_ms);
+    metallm__sqlite_bind_real(statement, 8, c->confidence);
+    metallm__sqlite_bind_real(statement, 9, c->score);
+    metallm__sqlite_bind_real(statement, 10, c->usd);
+    metallm__sqlite_bind_real(statement, 11, c->latency_ms);
     sqlite3_bind_int64(statement, 12, (sqlite3_int64)c->input_tokens);
     sqlite3_bind_int64(statement, 13, (sqlite3_int64)c->output_tokens);
     return metallm__sqlite_run(state, statement, err);
@@ -141,11 +126,11 @@ static int end(void *state, int64_t job, const struct metallm__job_row *row, met
     sqlite3_bind_int64(statement, 4, row->label);
     sqlite3_bind_int64(statement, 5, row->model);
     sqlite3_bind_int64(statement, 6, row->how);
-    bind_real(statement, 7, row->confidence);
-    bind_real(statement, 8, row->propensity);
-    bind_real(statement, 9, row->usd);
-    bind_real(statement, 10, row->lost_usd);
-    bind_real(statement, 11, row->latency_ms);
+    metallm__sqlite_bind_real(statement, 7, row->confidence);
+    metallm__sqlite_bind_real(statement, 8, row->propensity);
+    metallm__sqlite_bind_real(statement, 9, row->usd);
+    metallm__sqlite_bind_real(statement, 10, row->lost_usd);
+    metallm__sqlite_bind_real(statement, 11, row->latency_ms);
     sqlite3_bind_int(statement, 12, row->is_lesson);
     sqlite3_bind_int64(statement, 13, row->decision_row);
     sqlite3_bind_text(statement, 14, row->decision, -1, SQLITE_STATIC);
@@ -191,15 +176,15 @@ static void read_text(sqlite3_stmt *from, struct metallm__job_row *row)
         .number = (uint64_t)sqlite3_column_int64(from, 0),
         .state = (enum metallm__job_state)sqlite3_column_int(from, 1),
         .hash = (uint64_t)sqlite3_column_int64(from, 2),
-        .reserved_usd = real_at(from, 3),
+        .reserved_usd = metallm__sqlite_real_at(from, 3),
         .label = (int32_t)sqlite3_column_int64(from, 4),
         .model = (uint32_t)sqlite3_column_int64(from, 5),
         .how = (uint32_t)sqlite3_column_int64(from, 6),
-        .confidence = real_at(from, 7),
-        .propensity = real_at(from, 8),
-        .usd = real_at(from, 9),
-        .lost_usd = real_at(from, 10),
-        .latency_ms = real_at(from, 11),
+        .confidence = metallm__sqlite_real_at(from, 7),
+        .propensity = metallm__sqlite_real_at(from, 8),
+        .usd = metallm__sqlite_real_at(from, 9),
+        .lost_usd = metallm__sqlite_real_at(from, 10),
+        .latency_ms = metallm__sqlite_real_at(from, 11),
         .is_lesson = sqlite3_column_int(from, 12) != 0,
         .decision_row = sqlite3_column_int64(from, 13),
     };
@@ -213,10 +198,10 @@ static void read_call(sqlite3_stmt *from, struct metallm__job_call *c)
         .why = (uint32_t)sqlite3_column_int64(from, 2),
         .label = (int32_t)sqlite3_column_int64(from, 3),
         .how = (uint32_t)sqlite3_column_int64(from, 4),
-        .confidence = real_at(from, 5),
-        .score = real_at(from, 6),
-        .usd = real_at(from, 7),
-        .latency_ms = real_at(from, 8),
+        .confidence = metallm__sqlite_real_at(from, 5),
+        .score = metallm__sqlite_real_at(from, 6),
+        .usd = metallm__sqlite_real_at(from, 7),
+        .latency_ms = metallm__sqlite_real_at(from, 8),
         .input_tokens = (uint64_t)sqlite3_column_int64(from, 9),
         .output_tokens = (uint64_t)sqlite3_column_int64(from, 10),
     };

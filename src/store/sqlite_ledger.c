@@ -8,21 +8,6 @@
 #include "base/error.h"
 #include "store/sqlite.h"
 
-static void bind_real(sqlite3_stmt *statement, int at, double value)
-{
-    if (isnan(value))
-        sqlite3_bind_null(statement, at);
-    else
-        sqlite3_bind_double(statement, at, value);
-}
-
-static double real_at(sqlite3_stmt *statement, int column)
-{
-    return sqlite3_column_type(statement, column) == SQLITE_NULL
-               ? NAN
-               : sqlite3_column_double(statement, column);
-}
-
 /* Runs a prepared statement once; the pragma cannot change within a transaction. */
 static int run_simple(struct metallm__sqlite *s, enum metallm__sqlite_statement which,
                       metallm_error *err)
@@ -178,7 +163,7 @@ static void feedback_at(sqlite3_stmt *statement, int at, struct metallm__ledger_
 {
     f->nonce = (uint64_t)sqlite3_column_int64(statement, at);
     f->time_ms = sqlite3_column_int64(statement, at + 1);
-    f->score = real_at(statement, at + 2);
+    f->score = metallm__sqlite_real_at(statement, at + 2);
     f->seq = sqlite3_column_int64(statement, at + 3);
     f->label = (const char *)sqlite3_column_text(statement, at + 4);
     f->comment = (const char *)sqlite3_column_text(statement, at + 5);
@@ -217,7 +202,7 @@ static int put_feedback(void *state, const struct metallm__ledger_feedback *f, m
     sqlite3_bind_int64(statement, 1, f->row);
     sqlite3_bind_int64(statement, 2, (sqlite3_int64)f->nonce);
     sqlite3_bind_int64(statement, 3, f->time_ms);
-    bind_real(statement, 4, f->score);
+    metallm__sqlite_bind_real(statement, 4, f->score);
     sqlite3_bind_int64(statement, 5, f->seq);
     sqlite3_bind_text(statement, 6, f->label, -1, SQLITE_STATIC);
     sqlite3_bind_text(statement, 7, f->comment, -1, SQLITE_STATIC);
@@ -265,8 +250,8 @@ static int put_event(void *state, const struct metallm__ledger_event *e, metallm
     sqlite3_bind_int64(statement, 2, e->row);
     if (e->is_feedback) {
         sqlite3_bind_int64(statement, 3, e->first);
-        bind_real(statement, 4, e->score);
-        bind_real(statement, 5, e->before);
+        metallm__sqlite_bind_real(statement, 4, e->score);
+        metallm__sqlite_bind_real(statement, 5, e->before);
     }
     return metallm__sqlite_run(state, statement, err);
 }
@@ -286,8 +271,8 @@ static int visit_events(void *state, int64_t after, metallm__ledger_event_visit 
             .row = sqlite3_column_int64(statement, 1),
             .is_feedback = sqlite3_column_type(statement, 2) != SQLITE_NULL,
             .first = sqlite3_column_int64(statement, 2),
-            .score = real_at(statement, 3),
-            .before = real_at(statement, 4),
+            .score = metallm__sqlite_real_at(statement, 3),
+            .before = metallm__sqlite_real_at(statement, 4),
         };
         rc = visit(payload, &e, err);
         if (rc != METALLM_OK)
